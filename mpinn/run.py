@@ -1,0 +1,268 @@
+"""One training run on one rank: prepare all that can be wrong, then epochs, snapshots and the result file."""
+
+import dataclasses
+import logging
+import zlib
+from functools import partial
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any
+
+import numpy as np
+
+from mpinn import checkpoint, config, data, environment, kernels, results
+from mpinn.checkpoint import Snapshot, Store
+from mpinn.config import Config
+from mpinn.data import Dataset
+from mpinn.errors import MpinnError, UsageError
+from mpinn.kernels import Kernel
+from mpinn.network import weights_sha256
+from mpinn.parallel import world as mpi
+from mpinn.parallel.round import Team
+from mpinn.parallel.world import World
+from mpinn.requests import Listener, Requests
+from mpinn.schedule import Schedule
+from mpinn.screen import Screen, head, hint
+
+log = logging.getLogger("mpinn")
+
+STOPPED = {"interrupt": "interrupted", "terminate": "terminated", "time_up": "time-limit"}
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def open_places(asked: Config) -> Store | None:
+    """Return the store of snapshots, where one is wanted. Raises UsageError where a result or snapshot cannot be written."""
+    if asked.result:
+        checkpoint.check_writable(Path(asked.result).parent, "--result")
+        if Path(asked.result).is_dir():
+            raise UsageError(f"{asked.result}: is a directory; give --result a file")
+    return Store(Path(asked.checkpoint)) if asked.checkpoint else None
+
+
+def read_data(world: World, asked: Config) -> tuple[Dataset, str]:
+    """Let rank 0 read the data set and share it, one copy a node; return it and its fingerprint. Raises UsageError."""
+    held: list[Dataset] = []
+
+    def read() -> tuple[dict[str, Any], str]:
+        held.append(data.load(asked.data, asked.test_data))
+        about = {f.name: getattr(held[0], f.name) for f in dataclasses.fields(Dataset) if f.name not in ARRAYS}
+        return about, f"{zlib.crc32(held[0].train_labels, zlib.crc32(held[0].train_images)):08x}"
+
+    about, fingerprint = world.on_root(read)
+    shared = {name: world.share(getattr(held[0], name) if held else None) for name in ARRAYS}
+    return Dataset(**about, **shared), fingerprint
+
+
+def settle(
+    given: dict[str, Any], snapshot: Snapshot | None, dataset: Dataset, fingerprint: str, ranks: int
+) -> Config:
+    """Return the whole configuration, a resumed snapshot's settings included, for these data. Raises UsageError."""
+    settings = dict(given)
+    if snapshot:
+        for name, value in snapshot.settings.items():
+            if name in given and given[name] != value:
+                raise UsageError(
+                    f"{given['resume']}: snapshot of another run: its {name} is {value}, not {given[name]}; "
+                    "leave that setting out, or start without --resume"
+                )
+        if snapshot.data != fingerprint:
+            raise UsageError(f"{given['resume']}: snapshot of a run on other training data; give the same --data")
+        settings.update(snapshot.settings)
+    return config.resolve(Config(**settings), dataset.pixels, dataset.classes, len(dataset.train_labels), ranks)
+
+
+def choose_kernel(settings: Config) -> Kernel:
+    """Return the kernel that the settings ask for. Raises UsageError."""
+    network = checkpoint.network_of(vars(settings))
+    return kernels.choose(settings.kernel, network, settings.learning_rate, settings.l1, settings.l2)
+
+
+class Run:
+    """What a run is, and what has come of it so far."""
+
+    def __init__(self, world: World, given: dict[str, Any]) -> None:
+        """Prepare the run, with the settings that the user gave. Raises UsageError, on every rank."""
+        self.began = monotonic()
+        self.world = world
+        asked = Config(**given)
+        self.store = world.on_root(partial(open_places, asked))
+        snapshot = world.on_root(partial(checkpoint.load, Path(asked.resume))) if asked.resume else None
+        self.data, self.fingerprint = read_data(world, asked)
+        self.config = world.on_root(partial(settle, given, snapshot, self.data, self.fingerprint, world.size))
+        self.kernel = world.on_all(partial(choose_kernel, self.config))
+        self.schedule = Schedule(len(self.data.train_labels), self.config.workers or 1, self.config.worker_batch)
+        self.snapshot = snapshot or self.beginning()
+        self.resumed_from = snapshot.id if snapshot else None
+        world.comm.Bcast(self.snapshot.weights)
+        self.team = Team(
+            world,
+            self.kernel,
+            self.data,
+            self.schedule,
+            self.config.seed,
+            self.snapshot.weights,
+            self.snapshot.velocity,
+            self.config.block_momentum or 0.0,
+            Listener(self.config.time_limit if world.root else None),
+        )
+        self.environment = self.describe_environment()
+        self.screen = Screen(self.config.quiet or not world.root)
+        self.status = "running"
+        self.error: str | None = None
+        if snapshot and snapshot.kernel_id != self.kernel.id and world.root:
+            log.warning("resumed from another kernel, %s: weights are equal only within 1e-5", snapshot.kernel_id)
+
+    def beginning(self) -> Snapshot:
+        """Return the state before the first round."""
+        weights = checkpoint.network_of(vars(self.config)).initial_weights(self.config.seed)
+        return Snapshot(
+            settings={name: getattr(self.config, name) for name in config.WEIGHTS},
+            data=self.fingerprint,
+            kernel_id=self.kernel.id,
+            epoch=1,
+            round=0,
+            weights=weights,
+            velocity=np.zeros_like(weights) if self.config.merge == "block-momentum" else None,
+            history={"epochs": [], "partial": None, "seconds": 0.0},
+        )
+
+    def describe_environment(self) -> dict[str, Any]:
+        """Return the `environment` of the result on rank 0, and {} elsewhere."""
+        ranks = self.world.comm.gather(environment.local(self.kernel))
+        library = {"vendor": mpi.vendor(), "version": mpi.version(), "library": mpi.library()}
+        return environment.describe(self.kernel, ranks, library) if self.world.root else {}
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The rows of the result, an epoch each; those before a resume included."""
+        return self.snapshot.history["epochs"]
+
+    def train(self) -> str:
+        """Train until something ends it; return the name of the request that did, or an empty string."""
+        if self.world.root:
+            self.screen.head(
+                head(self.config, self.data, self.schedule.rounds, len(self.snapshot.weights), self.environment)
+            )
+            self.screen.say_if(hint(self.config))
+        request = ""
+        try:
+            while not self.finished() and not request:
+                request = self.train_epoch()
+        except MpinnError as error:
+            self.status, self.error = "failed", str(error)
+            self.write_result()
+            raise
+        self.status = STOPPED.get(request) or ("target" if self.target_reached() else "completed")
+        self.write_result()
+        self.screen.say(self.closing_line())
+        return request
+
+    def finished(self) -> bool:
+        return self.snapshot.epoch > self.config.epochs or self.target_reached()
+
+    def target_reached(self) -> bool:
+        target = results.target_of(vars(self.config), self.epochs)
+        return target is not None and target["epochs"] is not None
+
+    def train_epoch(self) -> str:
+        """Train to the end of the epoch, or to the round of a request; return the name of a request to stop."""
+        state = self.snapshot
+        self.screen.start_epoch(state.epoch, self.schedule.rounds)
+        progress = self.team.train(state.epoch, state.round, self.screen.show_round)
+        self.screen.end_epoch()
+        state.round = progress.round
+        state.history["partial"] = results.add_parts(
+            state.history["partial"], {"train_seconds": progress.seconds, "phases": results.spread(progress.phases)}
+        )
+        requests = progress.requests
+        if state.round == self.schedule.rounds:
+            requests = requests.also(self.end_epoch())
+        if requests.stop or requests.snapshot:
+            self.save()
+        return requests.stop
+
+    def end_epoch(self) -> Requests:
+        """Evaluate, note the epoch, take the snapshot that is due; return what was asked for meanwhile."""
+        state = self.snapshot
+        epoch = state.epoch
+        train = test = None
+        requests = Requests()
+        start = perf_counter()
+        if epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs:
+            train, test, requests = self.team.evaluate()
+        row = {
+            "epoch": epoch,
+            "train_accuracy": train,
+            "test_accuracy": test,
+            **state.history["partial"],
+            "evaluate_seconds": perf_counter() - start,
+        }
+        self.epochs.append(row)
+        self.screen.row(row, self.schedule.exemplars)
+        state.epoch, state.round, state.history["partial"] = epoch + 1, 0, None
+        due = epoch % self.config.checkpoint_every == 0 or self.finished()
+        if due and not requests.stop:
+            self.save()
+        self.write_result()
+        return requests
+
+    def save(self) -> None:
+        """Write a snapshot, where they are wanted. Raises MpinnError, on every rank."""
+
+        def write() -> None:
+            if self.store:
+                history = {**self.snapshot.history, "seconds": self.seconds()}
+                path = self.store.save(dataclasses.replace(self.snapshot, history=history, kernel_id=self.kernel.id))
+                log.info("snapshot %s: epoch %d, round %d", path, self.snapshot.epoch, self.snapshot.round)
+
+        self.world.on_root(write)
+
+    def seconds(self) -> float:
+        """Return the seconds of the run so far; those before a resume included."""
+        return self.snapshot.history["seconds"] + monotonic() - self.began
+
+    def write_result(self) -> None:
+        """Write the result file, where one is wanted. Raises MpinnError, on every rank."""
+        self.world.on_root(lambda: results.write(Path(self.config.result), self.result()) if self.config.result else None)
+
+    def result(self) -> dict[str, Any]:
+        """Return the result as docs/result.md describes it."""
+        return {
+            "schema_version": results.SCHEMA_VERSION,
+            "status": self.status,
+            "error": self.error,
+            "config": dataclasses.asdict(self.config),
+            "environment": self.environment,
+            "data": {
+                "name": self.data.name,
+                "train": len(self.data.train_labels),
+                "test": len(self.data.test_labels),
+                "image_shape": list(self.data.image_shape),
+                "classes": self.data.classes,
+                "fingerprint": self.fingerprint,
+            },
+            "parameters": len(self.snapshot.weights),
+            "rounds_per_epoch": self.schedule.rounds,
+            "resumed_from": self.resumed_from,
+            "epochs": self.epochs,
+            "stopped_at": {"epoch": self.snapshot.epoch, "round": self.snapshot.round},
+            "target": results.target_of(vars(self.config), self.epochs),
+            "failures": [],
+            "weights_sha256": weights_sha256(self.snapshot.weights),
+            "total_seconds": self.seconds(),
+        }
+
+    def closing_line(self) -> str:
+        """Return what came of the run, and where it is written down."""
+        at = self.snapshot
+        if self.status in ("completed", "target"):
+            reached = f"{len(self.epochs)} epochs"
+        else:
+            reached = f"{self.status} at epoch {at.epoch}, round {at.round}"
+        if self.status == "target":
+            reached = f"target of {self.config.target_accuracy:g}% ({self.config.target_set} set) reached after {reached}"
+        written = [f"result in {self.config.result}"] if self.config.result else []
+        if self.store and self.store.written:
+            written.append(f"snapshot in {self.store.written[-1]}")
+        parts = [f"{reached}, {self.seconds():.1f} s", f"weights {weights_sha256(at.weights)[:12]}", *written]
+        return "\n" + "; ".join(parts)

@@ -1,0 +1,55 @@
+"""Which exemplars, which worker, which rank: pure functions of the configuration.
+
+A round gives each of N workers the next worker batch of the epoch's order. Nothing here depends on the number of
+ranks, except `assign`, which says where workers run.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpinn.network import raw_bits
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One epoch cut into rounds of `workers` worker batches of `worker_batch` exemplars."""
+
+    exemplars: int
+    workers: int
+    worker_batch: int
+
+    @property
+    def round_size(self) -> int:
+        """Exemplars of a full round."""
+        return self.workers * self.worker_batch
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of an epoch; the last may be short."""
+        return -(-self.exemplars // self.round_size)
+
+    def count(self, round_: int) -> int:
+        """Return the exemplars of a round (from 0)."""
+        return min(self.round_size, self.exemplars - round_ * self.round_size)
+
+    def worker_count(self, round_: int, worker: int) -> int:
+        """Return the exemplars of one worker in a round; 0 for the last workers of a short round."""
+        return int(np.clip(self.count(round_) - worker * self.worker_batch, 0, self.worker_batch))
+
+    def slices(self, order: np.ndarray, workers: range) -> np.ndarray:
+        """Return the worker batches of some workers, (rounds, len(workers), worker_batch) int32, -1 where short."""
+        padded = np.full(self.rounds * self.round_size, -1, np.int32)
+        padded[: self.exemplars] = order
+        by_worker = padded.reshape(self.rounds, self.workers, self.worker_batch)
+        return np.ascontiguousarray(by_worker[:, workers.start : workers.stop])
+
+
+def epoch_order(seed: int, epoch: int, exemplars: int) -> np.ndarray:
+    """Return the order, (exemplars,) int32, in which epoch `epoch` (from 1) visits the training set."""
+    return np.argsort(raw_bits(seed, epoch, exemplars), kind="stable").astype(np.int32)
+
+
+def assign(workers: int, ranks: int) -> list[range]:
+    """Return the workers of each rank: contiguous, and as even as can be. A rank may have none."""
+    return [range(rank * workers // ranks, (rank + 1) * workers // ranks) for rank in range(ranks)]

@@ -1,0 +1,158 @@
+"""What rank 0 prints: a head, a row an epoch with a live bar within it where there is a terminal, a closing line."""
+
+import os
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from mpinn.config import Config
+from mpinn.data import Dataset
+from mpinn.parallel.round import PHASES
+
+ROW = "{:>5}  {:>8}  {:>8}  {:>8}  {:>11}  {:>5}  {:>5}  {:>5}  {:>5}"
+REFRESH = 0.1  # seconds between two states of the bar
+MANY_WORKERS = 4  # from here on the plain mean learns clearly slower than block momentum
+SAFE_MOMENTUM = 0.9
+LAW = 6400  # exemplars: while workers^2 x worker batch is no more, block momentum learns as one worker does
+LAUNCHERS = ("mpirun", "mpiexec", "prterun", "orterun", "srun")
+
+
+def terminal() -> str | None:
+    """Return the terminal that our standard output ends up on, or None.
+
+    Under mpirun a rank's own standard output tells nothing (Open MPI makes it a pseudo-terminal, MPICH a pipe):
+    the launcher's is what a person sees, if the launcher runs on this host.
+    """
+    pid, shown = os.getpid(), os.path.realpath("/proc/self/fd/1")
+    while pid > 1:
+        try:
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            output = os.path.realpath(f"/proc/{pid}/fd/1")
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+        if name.startswith(LAUNCHERS):
+            shown = output
+    return shown if shown.startswith(("/dev/pts/", "/dev/tty")) else None
+
+
+def head(
+    settings: Config, dataset: Dataset, rounds: int, parameters: int, environment: dict[str, Any]
+) -> dict[str, str]:
+    """Return what the screen says before training; `environment` as in the result file."""
+    merge = settings.merge
+    if settings.block_momentum is not None:
+        merge += f", mu {settings.block_momentum:g}"
+    mpi, note = environment["mpi"], environment["kernel_note"]
+    shape = " x ".join(map(str, dataset.image_shape))
+    return {
+        "network": f"{'-'.join(map(str, settings.layers or ()))}, {' / '.join(settings.activations or ())}, "
+        f"{parameters:,} weights",
+        "data": f"{dataset.name}: {len(dataset.train_labels):,} training and {len(dataset.test_labels):,} test "
+        f"exemplars of {shape}, {dataset.classes} classes",
+        "workers": f"{settings.workers} on {environment['ranks']} ranks, worker batch {settings.worker_batch}, "
+        f"{rounds:,} rounds an epoch",
+        "merge": merge,
+        "ranks": "; ".join(map(where, environment["nodes"]))
+        + (", oversubscribed" if environment["oversubscribed"] else ", not oversubscribed"),
+        "MPI": f"{mpi['vendor']} {mpi['version']}, waiting: {environment['wait_policy']}",
+        "kernel": environment["kernel_id"] + (f" (not native: {note})" if note else ""),
+    }
+
+
+def where(node: dict[str, Any]) -> str:
+    """Return which ranks are on a host, and on which of its cores."""
+    bound = all(len(cores) < len(node["cores"]) for cores in node["cores_of_ranks"])
+    cores = " ".join(span(cores) for cores in node["cores_of_ranks"]) if bound else span(node["cores"])
+    return f"{span(node['ranks'])} on {node['host']} ({node['processor']}, cores {cores})"
+
+
+def span(numbers: list[int]) -> str:
+    """Return '0-7' for 0 to 7 without a gap, else the numbers themselves."""
+    if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ",".join(map(str, numbers))
+
+
+def hint(settings: Config) -> str:
+    """Return a line of advice on the merge, or an empty string."""
+    workers, batch, momentum = settings.workers or 1, settings.worker_batch, settings.block_momentum
+    if settings.merge == "mean" and workers >= MANY_WORKERS:
+        return f"hint: under the plain mean {workers} workers learn slowly; try --merge block-momentum"
+    if momentum and momentum > SAFE_MOMENTUM and workers**2 * batch > LAW:
+        return (
+            f"hint: workers^2 x worker batch = {workers**2 * batch:,} is beyond {LAW:,}: learning may fall behind or "
+            f"diverge; try --worker-batch {max(1, LAW // workers**2)}, or --block-momentum {SAFE_MOMENTUM}"
+        )
+    return ""
+
+
+class Screen:
+    """Prints for rank 0, or for nobody (`quiet`)."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bar: Any = None
+        self.task: Any = None
+        self.drawn = 0.0
+
+    def say(self, text: str = "") -> None:
+        if not self.quiet:
+            print(text, flush=True)
+
+    def say_if(self, text: str) -> None:
+        """Print the text, and an empty line, unless it is empty."""
+        if text:
+            self.say(f"{text}\n")
+
+    def head(self, about: dict[str, str]) -> None:
+        """Print what is about to run, then the columns' names."""
+        width = max(map(len, about))
+        for name, text in about.items():
+            self.say(f"{name:{width}}  {text}")
+        self.say()
+        self.say(ROW.format("epoch", "train %", "test %", "seconds", "exemplars/s", *PHASES))
+
+    def start_epoch(self, epoch: int, rounds: int) -> None:
+        """Show a bar for the epoch, where there is a terminal and rich is installed."""
+        where = None if self.quiet else terminal()
+        if where is None:
+            return
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        except ImportError:
+            return
+        try:
+            with open(where) as tty:
+                width = os.get_terminal_size(tty.fileno()).columns
+        except OSError:
+            width = 80
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
+        console = Console(file=sys.stdout, force_terminal=True, width=width or 80)
+        self.bar = Progress(*columns, TimeRemainingColumn(), console=console, auto_refresh=False, transient=True)
+        self.task = self.bar.add_task(f"epoch {epoch}", total=rounds)
+        self.bar.start()
+
+    def show_round(self, done: int) -> None:
+        """Move the bar, at most ten times a second."""
+        if self.bar is not None and monotonic() - self.drawn > REFRESH:
+            self.drawn = monotonic()
+            self.bar.update(self.task, completed=done, refresh=True)
+
+    def end_epoch(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def row(self, epoch: dict[str, Any], exemplars: int) -> None:
+        """Print the row of an epoch, as it stands in the result, that learned so many exemplars."""
+        means = [epoch["phases"][name]["mean"] for name in PHASES]
+        shares = [f"{100 * mean / max(sum(means), 1e-9):.0f}%" for mean in means]
+        accuracies = ["-" if a is None else f"{a:.2f}" for a in (epoch["train_accuracy"], epoch["test_accuracy"])]
+        seconds = epoch["train_seconds"]
+        self.say(
+            ROW.format(epoch["epoch"], *accuracies, f"{seconds:.2f}", f"{exemplars / seconds:,.0f}", *shares)
+        )

@@ -1,0 +1,79 @@
+"""`mpirun -n 8 python -m mpinn.train`: the command over all of training."""
+
+import mpinn.one_thread  # isort: skip # noqa: F401
+
+import logging
+import os
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
+from functools import partial
+
+from mpinn import config
+from mpinn.cli import complain
+from mpinn.config import Config
+from mpinn.errors import MpinnError
+from mpinn.parallel.world import MPI, World, launched
+from mpinn.requests import STATUS
+from mpinn.run import Run
+
+LATE = 0.2  # seconds a rank other than 0 waits before it speaks: who speaks first ends all
+
+
+def train(world: World, typed: dict[str, object]) -> int:
+    """Train as asked; return the exit status. Raises MpinnError."""
+    given = world.on_root(partial(config.given, typed))
+    asked = Config(**given)
+    if "show_config" in typed:
+        if world.root:
+            print(config.show(asked), end="")
+        return 0
+    level = "error" if asked.quiet else asked.log_level
+    logging.basicConfig(format="mpinn: %(levelname)s: %(message)s", level=level.upper())
+    logging.addLevelName(logging.WARNING, "warning")
+    return STATUS.get(Run(world, given).train(), 0)
+
+
+def fail(error: BaseException, world: World | None, rank: int, debug: bool) -> int:
+    """Say what went wrong, once, and see to it that every rank ends; return the exit status."""
+    alone = world is not None and not (isinstance(error, MpinnError) and error.everywhere)
+    if alone and rank:
+        time.sleep(LATE)
+    if alone or rank == 0:
+        if debug:
+            traceback.print_exception(error)
+        if not isinstance(error, MpinnError):
+            error = MpinnError(
+                f"rank {rank} on {platform.node()}: {type(error).__name__}: {error}; --debug shows where"
+            )
+        complain(error)
+    status = error.status if isinstance(error, MpinnError) else 1
+    if alone and world:
+        world.abort(status)
+    return status
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit status. Of all ranks, rank 0 alone prints."""
+    _, _, rank = launched()
+    world = None
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if rank else nullcontext():
+            typed = config.parse(arguments)
+        world = World.start()
+        status = train(world, typed)
+    except KeyboardInterrupt:
+        return STATUS["interrupt"]
+    except Exception as error:
+        status = fail(error, world, rank, "--debug" in arguments)
+    if world:
+        world.close()
+        MPI.Finalize()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

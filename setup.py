@@ -1,0 +1,29 @@
+"""Build the native kernel: Cython's pure Python mode, ahead of time, and optional.
+
+Everything else about the package is in pyproject.toml. Where there is no C compiler the installation
+succeeds without the extension, and the program says that it runs the NumPy kernel.
+"""
+
+import os
+
+from setuptools import Extension, setup
+
+# Flags are named one by one. None of them lets the compiler regroup sums: the kernel's bits depend on the
+# order that its source says, and the exact merge depends on (x + c) - c not being simplified.
+FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]
+
+native = Extension(
+    "mpinn.kernels.native",
+    ["mpinn/kernels/native.py"],
+    extra_compile_args=os.environ.get("MPINN_CFLAGS", " ".join(FLAGS)).split(),
+    optional=True,
+)
+
+try:
+    from Cython.Build import cythonize
+
+    extensions = cythonize([native], compiler_directives={"language_level": 3})
+except ImportError:  # pip always has Cython: it is a build requirement; a bare `python setup.py` may not
+    extensions = []
+
+setup(ext_modules=extensions)

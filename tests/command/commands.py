@@ -1,0 +1,65 @@
+"""Run the program as a user does: in processes of its own, under the mpirun of this environment."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TRAIN = [sys.executable, "-m", "mpinn.train"]
+OVERSUBSCRIBE = {
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",  # Open MPI 5
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",  # Open MPI 4
+}
+
+
+def environment(**extra: str) -> dict[str, str]:
+    return {**os.environ, **OVERSUBSCRIBE, **extra}
+
+
+def mpirun(ranks: int) -> list[str]:
+    """Return how to start the ranks; 0 stands for no mpirun at all."""
+    return ["mpirun", "-n", str(ranks)] if ranks else []
+
+
+def train(*options: str | Path | int, ranks: int = 0, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m mpinn.train` to its end."""
+    command = [*mpirun(ranks), *TRAIN, *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment(**extra), check=False)
+
+
+def start(*options: str | Path | int, ranks: int = 0) -> subprocess.Popen[str]:
+    """Start `python -m mpinn.train`, and leave it running."""
+    command = [*mpirun(ranks), *TRAIN, *map(str, options)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+    )
+
+
+def ranks_alive(marker: str) -> list[str]:
+    """Return the command lines of live processes that contain the marker, and `mpinn.train`."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if marker in line and "mpinn.train" in line:
+                found.append(line)
+    return found
+
+
+def wait_until(condition, seconds: float) -> bool:  # type: ignore[no-untyped-def]
+    """Return whether the condition came true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def errors(said: str) -> list[str]:
+    """Return the lines of standard error that begin as an error of ours does."""
+    return [line for line in said.splitlines() if line.startswith("mpinn: error:")]

@@ -1,0 +1,240 @@
+"""`python -m mpinn.train` as its user sees it: screen, files, errors, exit status."""
+
+import json
+import signal
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.command.commands import errors, ranks_alive, start, train, wait_until
+from tests.digits import digits, write_npz
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_npz(tmp_path_factory.mktemp("data") / "digits.npz")
+
+
+@pytest.mark.parametrize("ranks", [0, 1, 3])
+def test_screen_and_result(data: Path, tmp_path: Path, ranks: int) -> None:
+    ran = train("--data", data, "--epochs", 2, "--result", tmp_path / "r.json", ranks=ranks)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.strip() == ""
+    lines = ran.stdout.splitlines()
+    for name in ("network", "data", "workers", "merge", "ranks", "MPI", "kernel"):
+        assert sum(line.startswith(name) for line in lines) == 1
+    header = next(i for i, line in enumerate(lines) if line.split()[:3] == ["epoch", "train", "%"])
+    rows = [line.split() for line in lines[header + 1 : header + 3]]
+    said = json.loads((tmp_path / "r.json").read_text())
+    assert [row[0] for row in rows] == ["1", "2"]
+    assert [float(row[1]) for row in rows] == pytest.approx([e["train_accuracy"] for e in said["epochs"]], abs=0.006)
+    assert said["weights_sha256"][:12] in lines[-1]
+    assert said["environment"]["ranks"] == max(1, ranks)
+
+
+def test_quiet_prints_nothing(data: Path) -> None:
+    ran = train("--data", data, "--epochs", 1, "--quiet", ranks=2)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_many_workers_under_the_plain_mean_get_one_line_of_advice(data: Path) -> None:
+    said = train("--data", data, "--epochs", 1, "--workers", 8).stdout
+    assert said.count("hint:") == 1 and "--merge block-momentum" in said
+    assert "hint:" not in train("--data", data, "--epochs", 1, "--workers", 2).stdout
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_help_version_and_configuration_are_printed_once(ranks: int) -> None:
+    assert train("--help", ranks=ranks).stdout.count("usage:") == 1
+    assert train("--version", ranks=ranks).stdout.count("mpinn ") == 1
+    shown = train("--epochs", 9, "--no-bias", "--show-config", ranks=ranks)
+    assert shown.returncode == 0
+    settings = yaml.safe_load(shown.stdout)
+    assert settings["epochs"] == 9 and settings["bias"] is False and settings["learning_rate"] == 0.8
+
+
+def test_a_configuration_file_says_what_options_say_and_options_go_first(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yml").write_text(f"data: {data}\nepochs: 3\nworker-batch: 50\nl1: 1e-6\nlayers: [144, 20, 5]\n")
+    train("--config", tmp_path / "c.yml", "--epochs", 1, "--result", tmp_path / "a.json", ranks=2)
+    by_hand = ("--worker-batch", 50, "--l1", 1e-6, "--layers", 144, 20, 5)
+    train("--data", data, *by_hand, "--epochs", 1, "--result", tmp_path / "b.json", ranks=2)
+    a, b = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    assert len(a["epochs"]) == 1
+    assert a["weights_sha256"] == b["weights_sha256"]
+
+
+def idx(tmp_path: Path, name: str, content: bytes) -> Path:
+    """Return a data directory with four IDX files, of which one has this content."""
+    data = digits(20, 10, 4)
+    files = {
+        "train-images-idx3-ubyte": struct.pack(">4i", 0x803, 20, 4, 4) + data.train_images.tobytes(),
+        "train-labels-idx1-ubyte": struct.pack(">2i", 0x801, 20) + data.train_labels.astype(np.uint8).tobytes(),
+        "t10k-images-idx3-ubyte": struct.pack(">4i", 0x803, 10, 4, 4) + data.test_images.tobytes(),
+        "t10k-labels-idx1-ubyte": struct.pack(">2i", 0x801, 10) + data.test_labels.astype(np.uint8).tobytes(),
+        name: content,
+    }
+    for file, held in files.items():
+        (tmp_path / file).write_bytes(held)
+    return tmp_path
+
+
+BAD = {
+    "unknown option": (["--epoch", "3"], "--epochs"),
+    "out of bounds": (["--epochs", "0"], "--epochs"),
+    "not a number": (["--learning-rate", "fast"], "--learning-rate"),
+    "no such choice": (["--merge", "block"], "block-momentum"),
+    "no such data": (["--data", "/no/such/place"], "/no/such/place"),
+    "no such configuration": (["--config", "/no/such/place"], "/no/such/place"),
+    "no such snapshot": (["--resume", "/no/such/place"], "/no/such/place"),
+    "result nowhere": (["--result", "/no/such/place/result.json"], "/no/such/place"),
+    "snapshots nowhere": (["--checkpoint", "/no/such/place/snapshots"], "/no/such/place"),
+    "result on read-only ground": (["--result", "/proc/result.json"], "/proc"),
+    "too many workers": (["--workers", "601"], "at most 600 --workers, or --worker-batch 99"),
+    "layers that do not fit": (["--layers", "100", "10"], "784"),
+    "activations that do not fit": (["--activations", "elu", "softmax"], "--activations"),
+    "no softmax at the end": (["--activations", "elu", "elu", "elu"], "softmax"),
+    "momentum without its merge": (["--block-momentum", "0.9"], "--merge block-momentum"),
+    "flipping weights": (["--l2", "2"], "--l2"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_what_is_asked_wrongly_is_one_line_and_status_2(name: str, ranks: int) -> None:
+    options, told = BAD[name]
+    ran = train(*options, ranks=ranks)
+    assert ran.returncode == 2, ran.stderr
+    assert ran.stdout == ""
+    assert len(errors(ran.stderr)) == 1 and told in errors(ran.stderr)[0]
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "name, content, told",
+    [
+        ("train-images-idx3-ubyte", b"\x00\x00\x08\x03\x00", "train-images"),
+        ("train-images-idx3-ubyte", struct.pack(">4i", 0x804, 20, 4, 4) + bytes(320), "magic"),
+        ("train-images-idx3-ubyte", struct.pack(">4I", 0x803, 2**31, 2**15, 2**15), "train-images"),
+        ("train-labels-idx1-ubyte", struct.pack(">2i", 0x801, 21) + bytes(21), "21"),
+        ("t10k-images-idx3-ubyte", struct.pack(">4i", 0x803, 10, 5, 5) + bytes(250), "t10k-images"),
+    ],
+)
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_bad_data_are_one_line_that_names_the_file(
+    tmp_path: Path, name: str, content: bytes, told: str, ranks: int
+) -> None:
+    ran = train("--data", idx(tmp_path, name, content), ranks=ranks)
+    assert ran.returncode == 2
+    assert len(errors(ran.stderr)) == 1 and told in errors(ran.stderr)[0] and str(tmp_path) in errors(ran.stderr)[0]
+    assert "Traceback" not in ran.stderr
+
+
+def test_debug_shows_where(tmp_path: Path) -> None:
+    ran = train("--data", "/no/such/place", "--debug")
+    assert "Traceback" in ran.stderr and len(errors(ran.stderr)) == 1
+
+
+@pytest.mark.parametrize("text, told", [("epochs: 5\nworkrs: 3\n", "workers"), ("epochs: [", "YAML"), ("- 1", "key: value"),
+                                        ("epochs: !!python/object/apply:os.getpid []", "YAML"), ("epochs: five", "epochs"), ("bias: 1", "bias")])
+def test_a_bad_configuration_file_is_named_with_its_key(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "c.yml").write_text(text)
+    ran = train("--config", tmp_path / "c.yml")
+    assert ran.returncode == 2
+    assert len(errors(ran.stderr)) == 1
+    assert str(tmp_path / "c.yml") in errors(ran.stderr)[0] and told in errors(ran.stderr)[0]
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_runaway_weights_end_every_rank_and_say_what_to_lower(data: Path, tmp_path: Path, ranks: int) -> None:
+    wild = ("--learning-rate", 1e5, "--no-layer-normalisation", "--layers", 144, 5)
+    ran = train("--data", data, *wild, "--result", tmp_path / "r.json", ranks=ranks)
+    assert ran.returncode == 1
+    (line,) = errors(ran.stderr)
+    assert "epoch 1, round" in line and "--learning-rate" in line
+    said = json.loads((tmp_path / "r.json").read_text())
+    assert said["status"] == "failed" and "diverged" in said["error"]
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_a_snapshot_and_no_rank(
+    data: Path, tmp_path: Path, ranks: int, number: signal.Signals, status: int
+) -> None:
+    folder = tmp_path / "snapshots"
+    endless = ("--data", data, "--epochs", 10**6, "--checkpoint", folder, "--checkpoint-every", 10**6)
+    process = start(*endless, "--result", tmp_path / "r.json", ranks=ranks)
+    assert wait_until((tmp_path / "r.json").exists, 60)
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    assert process.returncode != 0 if ranks else process.returncode == status
+    assert wait_until(lambda: not ranks_alive(str(folder)), 10)
+    assert len(list(folder.glob("*.mpinn"))) == 1
+    resumed = train("--data", data, "--resume", folder, "--epochs", 1, ranks=ranks)
+    assert resumed.returncode == 0, resumed.stderr
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_sigusr1_takes_a_snapshot_and_training_goes_on(data: Path, tmp_path: Path, ranks: int) -> None:
+    folder = tmp_path / "snapshots"
+    endless = ("--data", data, "--epochs", 10**6, "--checkpoint", folder, "--checkpoint-every", 10**6)
+    process = start(*endless, "--result", tmp_path / "r.json", ranks=ranks)
+    try:
+        assert wait_until((tmp_path / "r.json").exists, 60)
+        process.send_signal(signal.SIGUSR1)
+        assert wait_until(lambda: any(folder.glob("*.mpinn")), 10)
+        before = len(json.loads((tmp_path / "r.json").read_text())["epochs"])
+        assert wait_until(lambda: len(json.loads((tmp_path / "r.json").read_text())["epochs"]) > before + 2, 10)
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def test_one_failing_rank_ends_all_with_one_line(data: Path, tmp_path: Path) -> None:
+    """Rank 1 alone runs out of something that nobody foresaw."""
+    script = tmp_path / "fails.py"
+    script.write_text(
+        "import sys\n"
+        "from mpinn.parallel.round import Team\n"
+        "from mpinn import train\n"
+        "learn = Team.learn\n"
+        "def fail(self, batches, round_):\n"
+        "    if self.world.rank == 1 and round_ == 3:\n"
+        "        raise MemoryError('no more')\n"
+        "    return learn(self, batches, round_)\n"
+        "Team.learn = fail\n"
+        "sys.exit(train.main(sys.argv[1:]))\n"
+    )
+    from tests.command import commands
+
+    original = commands.TRAIN
+    try:
+        commands.TRAIN = [sys.executable, str(script)]
+        ran = train("--data", data, ranks=3)
+    finally:
+        commands.TRAIN = original
+    assert ran.returncode != 0
+    (line,) = errors(ran.stderr)
+    assert "rank 1" in line and "MemoryError" in line
+
+
+def test_worlds_of_one_rank_are_refused(data: Path) -> None:
+    """What another MPI's mpirun leads to: the launcher says 4 ranks, MPI knows of one."""
+    ran = train("--data", data, PMI_SIZE="4", PMI_RANK="0")
+    assert ran.returncode == 2
+    assert len(errors(ran.stderr)) == 1 and "mpi4py" in errors(ran.stderr)[0]
+    silent = train("--data", data, PMI_SIZE="4", PMI_RANK="3")
+    assert silent.returncode == 2 and errors(silent.stderr) == []
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 8])
+def test_the_same_workers_give_the_same_weights_under_mpirun(data: Path, tmp_path: Path, ranks: int) -> None:
+    hashes = []
+    for number in (0, ranks):
+        path = tmp_path / f"{number}.json"
+        train("--data", data, "--workers", 8, "--worker-batch", 25, "--epochs", 2, "--result", path, ranks=number)
+        hashes.append(json.loads(path.read_text())["weights_sha256"])
+    assert hashes[0] == hashes[1]

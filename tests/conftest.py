@@ -1,0 +1,24 @@
+"""Which tests run where: tests/mpi under mpirun (`--with-mpi`) and alone, all others without it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+MPI_TESTS = Path(__file__).parent / "mpi"
+for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
+    os.environ.setdefault(variable, "1")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what does not belong to this kind of run; nothing is skipped."""
+    if collection_path.suffix != ".py" or collection_path.name == "conftest.py":
+        return None
+    return True if (MPI_TESTS in collection_path.parents) != config.getoption("--with-mpi") else None
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A skipped test is a failure: it would show nothing."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and reporter.stats.get("skipped") and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

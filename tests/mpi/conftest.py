@@ -1,0 +1,40 @@
+"""Tests under mpirun. A test that wants more ranks than there are is deselected, not skipped."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mpi4py import MPI
+
+from mpinn.parallel.world import World
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests marked `mpi(min_size=N)` that this number of ranks can run."""
+
+    def wanted(item: pytest.Item) -> int:
+        mark = item.get_closest_marker("mpi")
+        return mark.kwargs.get("min_size", 1) if mark else 1
+
+    too_large = [item for item in items if wanted(item) > MPI.COMM_WORLD.size]
+    config.hook.pytest_deselected(items=too_large)
+    items[:] = [item for item in items if item not in too_large]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """All ranks; signals are as before when the test ends."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    handlers = [signal.getsignal(number) for number in numbers]
+    world = World(MPI.COMM_WORLD)
+    yield world
+    world.close()
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def shared_tmp_path(world: World, tmp_path: Path) -> Path:
+    """Rank 0's temporary directory, on every rank."""
+    return world.comm.bcast(tmp_path)

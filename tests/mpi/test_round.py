@@ -1,0 +1,133 @@
+"""Parallel rounds against the serial oracle: the same workers on one rank."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from mpinn import kernels
+from mpinn.data import Dataset
+from mpinn.errors import MpinnError
+from mpinn.network import Network
+from mpinn.parallel.round import PHASES, Team
+from mpinn.parallel.world import World
+from mpinn.requests import Listener
+from mpinn.schedule import Schedule
+from tests.digits import digits
+
+DIGITS = digits()
+NETWORK = Network((144, 11, 5))
+
+
+def team(
+    world: World, workers: int, batch: int = 20, momentum: float = 0.0, kernel: str = "native", rate: float = 0.8
+) -> Team:
+    """Return the ranks of a world, ready for their first round."""
+    master = NETWORK.initial_weights(3)
+    return Team(
+        world,
+        kernels.choose(kernel, NETWORK, rate, 1e-7, 1e-7),
+        DIGITS,
+        Schedule(len(DIGITS.train_labels), workers, batch),
+        3,
+        master,
+        np.zeros_like(master) if momentum else None,
+        momentum,
+        Listener(None),
+    )
+
+
+def trained(world: World, epochs: int, **settings: float) -> Team:
+    learners = team(world, **settings)  # type: ignore[arg-type]
+    for epoch in range(1, epochs + 1):
+        learners.train(epoch, 0, lambda done: None)
+    return learners
+
+
+def same_everywhere(world: World, array: np.ndarray) -> bool:
+    return len(set(world.comm.allgather(array.tobytes()))) == 1
+
+
+@pytest.mark.parametrize("kernel", ["native", "reference"])
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 8, 16, 51])
+def test_any_ranks_give_the_bits_of_the_serial_oracle(
+    world: World, workers: int, momentum: float, kernel: str
+) -> None:
+    oracle = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum, kernel=kernel)
+    parallel = trained(world, 2, workers=workers, momentum=momentum, kernel=kernel)
+    assert not np.array_equal(parallel.master, NETWORK.initial_weights(3))
+    assert np.array_equal(parallel.master, oracle.master)
+    assert same_everywhere(world, parallel.master)
+    if momentum:
+        assert np.array_equal(parallel.velocity, oracle.velocity)
+
+
+def test_learning_works(world: World) -> None:
+    learners = trained(world, 10, workers=world.size)
+    train, test, _ = learners.evaluate()
+    assert train > 90 and test > 90
+
+
+def test_evaluation_is_the_serial_oracles(world: World) -> None:
+    parallel = trained(world, 1, workers=4)
+    oracle = team(World(MPI.COMM_SELF), workers=4)
+    oracle.master[:] = parallel.master
+    assert parallel.evaluate()[:2] == oracle.evaluate()[:2]
+    chosen = NETWORK.predict(parallel.master, DIGITS.train_images).argmax(axis=1)
+    assert parallel.evaluate()[0] == pytest.approx(100 * np.mean(chosen == DIGITS.train_labels), abs=0.2)
+
+
+def test_a_signal_to_one_rank_stops_all_after_the_same_round_and_costs_nothing(world: World) -> None:
+    oracle = trained(World(MPI.COMM_SELF), 1, workers=2)
+    learners = team(world, workers=2)
+
+    def interrupt(done: int) -> None:
+        if done == 5 and world.rank == world.size - 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    first = learners.train(1, 0, interrupt)
+    assert first.requests.snapshot == 1 and not first.requests.stop
+    assert 5 < first.round < learners.schedule.rounds
+    assert len(set(world.comm.allgather(first.round))) == 1
+    rest = learners.train(1, first.round, lambda done: None)
+    assert rest.round == learners.schedule.rounds
+    assert not any(rest.requests)  # a snapshot is asked for once
+    assert np.array_equal(learners.master, oracle.master)
+
+
+@pytest.mark.parametrize("number, name", [(signal.SIGTERM, "terminate"), (signal.SIGINT, "interrupt")])
+def test_a_signal_to_stop_is_heard_by_every_rank(world: World, number: int, name: str) -> None:
+    learners = team(world, workers=2)
+    if world.root:
+        os.kill(os.getpid(), number)
+    assert learners.train(1, 0, lambda done: None).requests.stop == name
+    assert learners.evaluate()[2].stop == name
+
+
+def test_one_workers_runaway_weights_are_an_error_on_every_rank(world: World) -> None:
+    learners = team(world, workers=world.size)
+    if world.rank == world.size - 1:
+        learners.master[17] = np.nan
+    with pytest.raises(MpinnError, match=r"diverged at epoch 1, round 1: .*lower --learning-rate") as raised:
+        learners.train(1, 0, lambda done: None)
+    assert raised.value.everywhere
+
+
+def test_time_is_accounted_for(world: World) -> None:
+    progress = team(world, workers=world.size).train(1, 0, lambda done: None)
+    assert progress.phases.shape == (world.size, len(PHASES))
+    assert (progress.phases >= 0).all() and (progress.phases[:, 0] > 0).all()
+    assert progress.phases[world.rank].sum() <= progress.seconds
+
+
+def test_the_data_set_may_be_smaller_than_the_ranks(world: World) -> None:
+    few = Dataset(
+        "few", (144,), 5, DIGITS.train_images[:3], DIGITS.train_labels[:3], DIGITS.test_images[:1], DIGITS.test_labels[:1]
+    )
+    learners = team(world, workers=3, batch=1)
+    learners.data, learners.schedule = few, Schedule(3, 3, 1)
+    assert learners.train(1, 0, lambda done: None).round == 1
+    assert learners.evaluate()[1] in (0, 100)

@@ -1,0 +1,106 @@
+"""Whole runs on the ranks there are: results, snapshots, and going on with another number of ranks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mpi4py import MPI
+
+from mpinn import config
+from mpinn.errors import UsageError
+from mpinn.parallel.world import World
+from mpinn.run import Run
+from tests.digits import write_npz
+
+
+def run(world: World, *arguments: str | Path) -> Run:
+    """Train as the command line says, silently."""
+    run = Run(world, world.on_root(lambda: config.given(config.parse(["--quiet", *map(str, arguments)]))))
+    run.train()
+    return run
+
+
+def result(world: World, path: Path) -> dict[str, Any]:
+    return world.on_root(lambda: json.loads(path.read_text()))
+
+
+@pytest.fixture
+def data(world: World, shared_tmp_path: Path) -> Path:
+    return world.on_root(lambda: write_npz(shared_tmp_path / "digits.npz"))
+
+
+def test_the_result_says_what_was_run_and_what_came_of_it(world: World, data: Path, shared_tmp_path: Path) -> None:
+    path = shared_tmp_path / "result.json"
+    done = run(world, "--data", data, "--epochs", 3, "--evaluate-every", 2, "--result", path)
+    said = result(world, path)
+    assert said["status"] == "completed" and said["failures"] == [] and said["schema_version"] == 1
+    assert said["config"]["workers"] == said["environment"]["ranks"] == world.size
+    assert said["config"]["layers"] == [144, 100, 5]
+    assert [row["epoch"] for row in said["epochs"]] == [1, 2, 3]
+    assert [row["test_accuracy"] is None for row in said["epochs"]] == [True, False, False]
+    assert set(said["epochs"][0]["phases"]) == {"think", "train", "merge", "wait"}
+    assert said["weights_sha256"] == done.result()["weights_sha256"]
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_resumed_on_another_number_of_ranks_the_weights_are_the_same(
+    world: World, data: Path, shared_tmp_path: Path, stop: int
+) -> None:
+    options = ("--data", data, "--merge", "block-momentum", "--workers", 4, "--worker-batch", 30)
+    whole, parts = shared_tmp_path / "whole.json", shared_tmp_path / "parts.json"
+    run(world, *options, "--epochs", 4, "--result", whole)
+    run(world, *options, "--epochs", stop, "--checkpoint", shared_tmp_path / "snapshots")
+    if world.root:  # one rank goes on alone
+        alone = ("--resume", shared_tmp_path / "snapshots", "--data", data, "--epochs", 4, "--result", parts)
+        run(World(MPI.COMM_SELF), *alone)
+    expected, said = result(world, whole), result(world, parts)
+    assert said["weights_sha256"] == expected["weights_sha256"]
+    assert said["config"]["workers"] == 4 and said["environment"]["ranks"] == 1
+    accuracies = [(row["epoch"], row["train_accuracy"], row["test_accuracy"]) for row in said["epochs"]]
+    assert accuracies == [(row["epoch"], row["train_accuracy"], row["test_accuracy"]) for row in expected["epochs"]]
+    assert said["total_seconds"] > sum(row["train_seconds"] for row in said["epochs"][:stop])
+
+
+def test_a_target_ends_the_run(world: World, data: Path, shared_tmp_path: Path) -> None:
+    path = shared_tmp_path / "result.json"
+    run(world, "--data", data, "--epochs", 50, "--target-accuracy", 60, "--target-set", "train", "--result", path)
+    said = result(world, path)
+    assert said["status"] == "target" and len(said["epochs"]) < 50
+    assert said["target"]["epochs"] == len(said["epochs"])
+    assert said["epochs"][-1]["train_accuracy"] >= 60
+    assert said["target"]["seconds"] == pytest.approx(sum(row["train_seconds"] for row in said["epochs"]))
+
+
+def test_a_time_limit_ends_the_run_with_a_snapshot(world: World, data: Path, shared_tmp_path: Path) -> None:
+    path = shared_tmp_path / "result.json"
+    folder = shared_tmp_path / "snapshots"
+    limited = ("--epochs", 10**6, "--time-limit", 1, "--checkpoint", folder, "--checkpoint-every", 10**6)
+    done = run(world, "--data", data, *limited, "--result", path)
+    assert result(world, path)["status"] == "time-limit"
+    assert done.seconds() < 20
+    assert world.on_root(lambda: len(list(folder.glob("*.mpinn")))) == 1
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--workers", "7"], "its workers is 4, not 7"),
+        (["--layers", "144", "9", "5"], "its layers is"),
+        (["--seed", "1"], "its seed is 0"),
+    ],
+)
+def test_a_snapshot_of_another_run_is_refused(
+    world: World, data: Path, shared_tmp_path: Path, options: list[str], message: str
+) -> None:
+    folder = shared_tmp_path / "snapshots"
+    run(world, "--data", data, "--workers", 4, "--epochs", 1, "--checkpoint", folder)
+    with pytest.raises(UsageError, match=message):
+        run(world, "--data", data, "--resume", folder, *options)
+
+
+def test_a_snapshot_of_other_data_is_refused(world: World, data: Path, shared_tmp_path: Path) -> None:
+    folder = shared_tmp_path / "snapshots"
+    run(world, "--data", data, "--workers", 4, "--epochs", 1, "--checkpoint", folder, "--layers", 144, 9, 10)
+    with pytest.raises(UsageError, match="other training data"):
+        run(world, "--resume", folder)

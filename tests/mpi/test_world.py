@@ -1,0 +1,64 @@
+"""What ranks share, and how an error of one becomes an error of all."""
+
+import numpy as np
+import pytest
+
+from mpinn.errors import MpinnError, UsageError
+from mpinn.parallel import world as world_module
+from mpinn.parallel.world import World
+
+ARRAY = np.arange(24, dtype=np.uint8).reshape(4, 6)
+
+
+def test_share_gives_every_rank_the_array_read_only(world: World) -> None:
+    shared = world.share(ARRAY if world.root else None)
+    assert np.array_equal(shared, ARRAY) and shared.dtype == ARRAY.dtype
+    with pytest.raises(ValueError, match="read-only"):
+        shared[0, 0] = 1
+
+
+@pytest.mark.mpi(min_size=2)
+def test_share_is_one_copy_a_node(world: World) -> None:
+    shared = world.share(ARRAY if world.root else None)
+    shared.flags.writeable = True
+    if world.node.rank == 1:
+        shared[2, 3] = 99
+    world.node.Barrier()
+    assert shared[2, 3] == 99
+
+
+@pytest.mark.mpi(min_size=2)
+def test_share_without_room_in_shared_memory_is_a_copy_a_rank(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(world_module, "shared_memory_free", lambda: 0)
+    shared = world.share(ARRAY if world.root else None)
+    assert np.array_equal(shared, ARRAY)
+    assert not world.windows
+    assert ("/dev/shm" in caplog.text) == (world.node.rank == 0)
+    shared.flags.writeable = True
+    shared[0, 0] = 100 + world.rank
+    world.comm.Barrier()
+    assert shared[0, 0] == 100 + world.rank
+
+
+def test_what_rank_0_finds_wrong_is_wrong_on_every_rank(world: World) -> None:
+    def work() -> None:
+        raise UsageError("no such file")
+
+    with pytest.raises(UsageError, match="no such file") as raised:
+        world.on_root(work)
+    assert raised.value.everywhere
+    assert world.on_root(lambda: 7) == 7
+
+
+def test_what_one_rank_finds_wrong_is_wrong_on_every_rank(world: World) -> None:
+    def work() -> int:
+        if world.rank == world.size - 1:
+            raise MpinnError("no compiler on this board")
+        return world.rank
+
+    with pytest.raises(MpinnError, match="no compiler") as raised:
+        world.on_all(work)
+    assert raised.value.everywhere
+    assert world.on_all(lambda: world.rank) == world.rank
