@@ -42,7 +42,7 @@ def softmax(x: Array, alpha: float) -> Array:
 
 
 def logistic_derivative(x: Array, phi: Array, alpha: float) -> Array:
-    """phi (1 - phi): the sigmoid's derivative, and the diagonal of the softmax's Jacobian."""
+    """Phi (1 - phi): the sigmoid's derivative, and the diagonal of the softmax's Jacobian."""
     return phi * (1 - phi)
 
 

@@ -162,7 +162,9 @@ class Store:
         try:
             directory.mkdir(exist_ok=True)
         except OSError as error:
-            raise UsageError(f"{directory}: cannot be made: {error.strerror}; give --checkpoint another place") from None
+            raise UsageError(
+                f"{directory}: cannot be made: {error.strerror}; give --checkpoint another place"
+            ) from None
         check_writable(directory, "--checkpoint")
         self.directory = directory
         self.written: list[Path] = []

@@ -1,4 +1,4 @@
-"""What every command of the program does alike: its complaints are one line, its exit status says whose fault it was."""
+"""What every command does alike: its complaints are one line, its exit status says whose fault it was."""
 
 import argparse
 import os

@@ -10,6 +10,7 @@ import math
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,14 @@ def setting(
     """Describe a field: `kind` of one value, inclusive bounds, and whether the trained weights depend on it."""
     several = isinstance(default, tuple) or default is SEVERAL
     metadata = dict(
-        help=help, kind=kind, least=least, most=most, choices=choices, metavar=metavar, several=several, weights=weights
+        help=help,
+        kind=kind,
+        least=least,
+        most=most,
+        choices=choices,
+        metavar=metavar,
+        several=several,
+        weights=weights,
     )
     return field(default=None if default is SEVERAL else default, metadata=metadata)
 
@@ -58,7 +66,13 @@ class Config:
     l2: float = setting(1e-7, "lambda 2 of the elastic net", float, 0, 1e6, weights=True)
     alpha: float = setting(0.5, "alpha of ELU", float, 0, 1e6, weights=True)
     layers: tuple[int, ...] | None = setting(
-        SEVERAL, "units of each layer (default: pixels 100 classes)", int, 1, 2**24, metavar="UNITS", weights=True
+        SEVERAL,
+        "units of each layer (default: pixels 100 classes)",
+        int,
+        1,
+        2**24,
+        metavar="UNITS",
+        weights=True,
     )
     activations: tuple[str, ...] | None = setting(
         SEVERAL,
@@ -79,7 +93,9 @@ class Config:
     kernel: str = setting("auto", "how a worker learns a batch", choices=("auto", "native", "reference"))
     seed: int = setting(0, "of the initial weights and of the order of exemplars", int, 0, 2**63 - 1, weights=True)
     data: str | None = setting(
-        None, "directory of IDX files, or of train.csv and test.csv; a CSV; an NPZ (default: MNIST)", metavar="PATH"
+        None,
+        "directory of IDX files, or of train.csv and test.csv; a CSV; an NPZ (default: MNIST)",
+        metavar="PATH",
     )
     test_data: str | None = setting(None, "test set, where --data holds none or another is wanted", metavar="PATH")
     target_accuracy: float | None = setting(
@@ -169,8 +185,8 @@ def parser() -> argparse.ArgumentParser:
             parser.add_argument(option(f.name), dest=f.name, help=text, metavar="|".join(about["choices"]))
         else:
             metavar = about["metavar"] or {int: "N", float: "X", str: "TEXT"}[about["kind"]]
-            several = {"nargs": "+"} if about["several"] else {}
-            parser.add_argument(option(f.name), dest=f.name, help=text, metavar=metavar, **several)
+            nargs = "+" if about["several"] else None
+            parser.add_argument(option(f.name), dest=f.name, help=text, metavar=metavar, nargs=nargs)
     parser.add_argument("--config", metavar="FILE", help="YAML file of these settings; what is typed goes before it")
     parser.add_argument("--show-config", action="store_true", help="print the settings as YAML and stop")
     parser.add_argument("--version", action="version", version=f"mpinn {__version__}")
@@ -239,7 +255,7 @@ def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: in
             f"--layers {' '.join(map(str, layers))} does not fit the data: {pixels} pixels and {classes} classes "
             f"need --layers {pixels} ... {classes}"
         )
-    if sum((n + 1) * m for n, m in zip(layers, layers[1:], strict=False)) > MOST_PARAMETERS:
+    if sum((n + 1) * m for n, m in pairwise(layers)) > MOST_PARAMETERS:
         raise UsageError(f"--layers: more than {MOST_PARAMETERS} weights; take smaller layers")
     activations = config.activations or ("identity", *["elu"] * (len(layers) - 2), "softmax")
     if len(activations) != len(layers):
@@ -261,9 +277,7 @@ def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: in
         momentum = 1 - 1 / workers if momentum is None else momentum  # Chen and Huo 2016
     elif momentum is not None:
         raise UsageError("--block-momentum needs --merge block-momentum")
-    return dataclasses.replace(
-        config, layers=layers, activations=activations, workers=workers, block_momentum=momentum
-    )
+    return dataclasses.replace(config, layers=layers, activations=activations, workers=workers, block_momentum=momentum)
 
 
 def show(config: Config) -> str:

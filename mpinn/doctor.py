@@ -1,6 +1,6 @@
 """`python -m mpinn.doctor`: is this installation fit to train? One line a check, with the cure where it is not."""
 
-import mpinn.one_thread  # isort: skip # noqa: F401
+import mpinn.one_thread  # isort: skip
 
 import os
 import shutil
@@ -82,7 +82,9 @@ def shared_memory() -> str:
 
     free = shared_memory_free() >> 20
     if free < NODE_DATA:
-        raise MpinnError(f"/dev/shm has {free} MB free: every rank gets a copy of the data; enlarge it to {NODE_DATA} MB")
+        raise MpinnError(
+            f"/dev/shm has {free} MB free: every rank gets a copy of the data; enlarge it to {NODE_DATA} MB"
+        )
     return f"/dev/shm has {free:,} MB free"
 
 

@@ -7,6 +7,7 @@ one float32 vector, without padding. What moves over MPI, into a snapshot and in
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Network:
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """(inputs + bias, outputs) of every layer of weights."""
-        return [(n + self.bias, m) for n, m in zip(self.sizes, self.sizes[1:], strict=False)]
+        return [(n + self.bias, m) for n, m in pairwise(self.sizes)]
 
     @property
     def parameters(self) -> int:

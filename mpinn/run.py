@@ -31,7 +31,7 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def open_places(asked: Config) -> Store | None:
-    """Return the store of snapshots, where one is wanted. Raises UsageError where a result or snapshot cannot be written."""
+    """Return the store of snapshots, where one is wanted. Raises UsageError where what is wanted cannot be written."""
     if asked.result:
         checkpoint.check_writable(Path(asked.result).parent, "--result")
         if Path(asked.result).is_dir():
@@ -46,16 +46,14 @@ def read_data(world: World, asked: Config) -> tuple[Dataset, str]:
     def read() -> tuple[dict[str, Any], str]:
         held.append(data.load(asked.data, asked.test_data))
         about = {f.name: getattr(held[0], f.name) for f in dataclasses.fields(Dataset) if f.name not in ARRAYS}
-        return about, f"{zlib.crc32(held[0].train_labels, zlib.crc32(held[0].train_images)):08x}"
+        return about, f"{zlib.crc32(held[0].train_labels.data, zlib.crc32(held[0].train_images.data)):08x}"
 
     about, fingerprint = world.on_root(read)
-    shared = {name: world.share(getattr(held[0], name) if held else None) for name in ARRAYS}
-    return Dataset(**about, **shared), fingerprint
+    about |= {name: world.share(getattr(held[0], name) if held else None) for name in ARRAYS}
+    return Dataset(**about), fingerprint
 
 
-def settle(
-    given: dict[str, Any], snapshot: Snapshot | None, dataset: Dataset, fingerprint: str, ranks: int
-) -> Config:
+def settle(given: dict[str, Any], snapshot: Snapshot | None, dataset: Dataset, fingerprint: str, ranks: int) -> Config:
     """Return the whole configuration, a resumed snapshot's settings included, for these data. Raises UsageError."""
     settings = dict(given)
     if snapshot:
@@ -172,7 +170,8 @@ class Run:
         self.screen.end_epoch()
         state.round = progress.round
         state.history["partial"] = results.add_parts(
-            state.history["partial"], {"train_seconds": progress.seconds, "phases": results.spread(progress.phases)}
+            state.history["partial"],
+            {"train_seconds": progress.seconds, "phases": results.spread(progress.phases)},
         )
         requests = progress.requests
         if state.round == self.schedule.rounds:
@@ -223,7 +222,9 @@ class Run:
 
     def write_result(self) -> None:
         """Write the result file, where one is wanted. Raises MpinnError, on every rank."""
-        self.world.on_root(lambda: results.write(Path(self.config.result), self.result()) if self.config.result else None)
+        self.world.on_root(
+            lambda: results.write(Path(self.config.result), self.result()) if self.config.result else None
+        )
 
     def result(self) -> dict[str, Any]:
         """Return the result as docs/result.md describes it."""
@@ -260,7 +261,9 @@ class Run:
         else:
             reached = f"{self.status} at epoch {at.epoch}, round {at.round}"
         if self.status == "target":
-            reached = f"target of {self.config.target_accuracy:g}% ({self.config.target_set} set) reached after {reached}"
+            reached = (
+                f"target of {self.config.target_accuracy:g}% ({self.config.target_set} set) reached after {reached}"
+            )
         written = [f"result in {self.config.result}"] if self.config.result else []
         if self.store and self.store.written:
             written.append(f"snapshot in {self.store.written[-1]}")

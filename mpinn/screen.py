@@ -125,7 +125,7 @@ class Screen:
         except ImportError:
             return
         try:
-            with open(where) as tty:
+            with Path(where).open() as tty:
                 width = os.get_terminal_size(tty.fileno()).columns
         except OSError:
             width = 80
@@ -153,6 +153,4 @@ class Screen:
         shares = [f"{100 * mean / max(sum(means), 1e-9):.0f}%" for mean in means]
         accuracies = ["-" if a is None else f"{a:.2f}" for a in (epoch["train_accuracy"], epoch["test_accuracy"])]
         seconds = epoch["train_seconds"]
-        self.say(
-            ROW.format(epoch["epoch"], *accuracies, f"{seconds:.2f}", f"{exemplars / seconds:,.0f}", *shares)
-        )
+        self.say(ROW.format(epoch["epoch"], *accuracies, f"{seconds:.2f}", f"{exemplars / seconds:,.0f}", *shares))

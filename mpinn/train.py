@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
+from pathlib import Path
 
 from mpinn import config
 from mpinn.cli import complain
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     _, _, rank = launched()
     world = None
     try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if rank else nullcontext():
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere) if rank else nullcontext():
             typed = config.parse(arguments)
         world = World.start()
         status = train(world, typed)

@@ -1,13 +1,23 @@
 """Which tests run where: tests/mpi under mpirun (`--with-mpi`) and alone, all others without it."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from mpinn.parallel.world import launched
+
 MPI_TESTS = Path(__file__).parent / "mpi"
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
     os.environ.setdefault(variable, "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Under mpirun rank 0 reports for all; a failure of another rank is shown by tests/mpi/conftest.py."""
+    if launched()[2] > 0:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open until the process ends
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

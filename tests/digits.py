@@ -14,9 +14,7 @@ def digits(train: int = 1010, test: int = 130, side: int = 12, classes: int = 5)
     labels = rng.integers(0, classes, train + test, dtype=np.int32)
     noise = rng.integers(0, 128, (train + test, side * side)) * (rng.random((train + test, side * side)) < 0.1)
     images = np.clip(patterns[labels] + noise, 0, 255).astype(np.uint8)
-    return Dataset(
-        "digits", (side, side), classes, images[:train], labels[:train], images[train:], labels[train:]
-    )
+    return Dataset("digits", (side, side), classes, images[:train], labels[:train], images[train:], labels[train:])
 
 
 def write_npz(path: Path, data: Dataset | None = None) -> Path:

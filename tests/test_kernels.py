@@ -90,7 +90,8 @@ NETWORKS = [
 
 def step(network: Network) -> float:
     """Return a learning rate at which the network learns: these images are harsher than MNIST, and at too long a step
-    the mathematics itself is chaotic, and tells nothing about a kernel."""
+    the mathematics itself is chaotic, and tells nothing about a kernel.
+    """
     if not network.layer_normalisation:
         return 1e-4
     return 0.05 if network.loss == "cross-entropy" else 0.8

@@ -39,6 +39,9 @@ CODES = {
 }
 leak = cython.declare(cython.float, LEAK)
 
+# Rows of one layer's weights: which, the phi that each is multiplied by, and what it is shrunk by when it is read.
+Rows = cython.struct(count=cython.int, index=cython.p_int, phi=cython.p_float, lost=cython.p_float, d=cython.p_float)
+
 
 def declines(network: Network) -> str:
     """Return why this kernel cannot train the network, or an empty string."""
@@ -66,37 +69,58 @@ def shrunk(w: cython.float, lost: cython.float, d: cython.float) -> cython.float
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
+def add_rows(net: cython.p_float, w: cython.p_float, width: cython.int, rows: Rows) -> cython.void:
+    """Net = the sum over rows of phi * shrunk(w), w (any, width)."""
+    i: cython.int
+    j: cython.int
+    for j in range(width):
+        net[j] = 0
+    for i in range(rows.count):
+        add_row(net, width, w + rows.index[i] * width, rows.phi[i], rows.lost[i], rows.d[i])
+
+
+@cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
 def add_row(
     net: cython.p_float,
-    w: cython.p_float,
-    n: cython.int,
+    width: cython.int,
+    row: cython.p_float,
     phi: cython.float,
     lost: cython.float,
     d: cython.float,
 ) -> cython.void:
-    """net += phi * shrunk(w)."""
     j: cython.int
-    for j in range(n):
-        net[j] += phi * shrunk(w[j], lost, d)
+    for j in range(width):
+        net[j] += phi * shrunk(row[j], lost, d)
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def update_rows(
+    w: cython.p_float, width: cython.int, rows: Rows, eta: cython.float, delta: cython.p_float
+) -> cython.void:
+    """W = shrunk(w) + eta * phi * delta for the rows, w (any, width)."""
+    i: cython.int
+    for i in range(rows.count):
+        update_row(w + rows.index[i] * width, width, rows.lost[i], rows.d[i], eta * rows.phi[i], delta)
 
 
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
 def update_row(
-    w: cython.p_float,
-    delta: cython.p_float,
-    n: cython.int,
-    step: cython.float,
+    row: cython.p_float,
+    width: cython.int,
     lost: cython.float,
     d: cython.float,
+    step: cython.float,
+    delta: cython.p_float,
 ) -> cython.void:
-    """w = shrunk(w) + step * delta."""
     j: cython.int
-    for j in range(n):
-        w[j] = shrunk(w[j], lost, d) + step * delta[j]
+    for j in range(width):
+        row[j] = shrunk(row[j], lost, d) + step * delta[j]
 
 
 @cython.cfunc
@@ -124,7 +148,7 @@ def dot(a: cython.p_float, b: cython.p_float, n: cython.int) -> cython.float:
 @cython.cfunc
 @cython.exceptval(check=False)
 def activate(code: cython.int, x: cython.p_float, n: cython.int, alpha: cython.float) -> cython.void:
-    """x = phi(x), in place."""
+    """X = phi(x), in place."""
     j: cython.int
     top: cython.float
     total: cython.float
@@ -194,8 +218,13 @@ class Native:
     delta: cython.float[::1]
     table: cython.float[::1]  # (256,) the input layer's phi of each grey level
     lit: cython.int[::1]  # first-layer rows that this exemplar touches
-    value: cython.float[::1]  # and the phi of each
+    lit_phi: cython.float[::1]  # the phi of each,
+    lit_lost: cython.float[::1]  # and its share of
+    lit_d: cython.float[::1]  # the shrinks that it is owed
     since: cython.int[::1]  # first-layer row -> exemplars of the batch whose shrinks it has had
+    every: cython.int[::1]  # all rows of any later layer,
+    lost_by: cython.float[:, ::1]  # shrunk k = 0 or 1 times: (2, rows),
+    d_by: cython.float[:, ::1]
     lost: cython.float[::1]  # k -> 1 - c of k shrinks
     d: cython.float[::1]  # k -> d of k shrinks
 
@@ -213,16 +242,20 @@ class Native:
         self.codes = np.array([CODES[name] for name in network.activations], np.intc)
         self.scale = (1 / np.array(network.divisors)).astype(np.float32)
         self.first_unit = (np.cumsum(slots) - slots).astype(np.intc)
-        self.first_weight = np.cumsum([0, 0] + [rows * columns for rows, columns in network.shapes])[:-1].astype(
-            np.longlong
-        )
+        ends = np.cumsum([rows * columns for rows, columns in network.shapes])
+        self.first_weight = np.array([0, 0, *ends], np.longlong)
         self.phi = np.ones(slots.sum(), np.float32)
         self.delta = np.zeros(slots.sum(), np.float32)
         self.table = network.input_table().astype(np.float32)
         self.lit = np.zeros(slots[0], np.intc)
-        self.value = np.zeros(slots[0], np.float32)
+        self.lit_phi = np.zeros(slots[0], np.float32)
+        self.lit_lost = np.zeros(slots[0], np.float32)
+        self.lit_d = np.zeros(slots[0], np.float32)
         self.since = np.zeros(slots[0], np.intc)
-        self.prepare_shrinks(0)
+        self.prepare_shrinks(1)
+        self.every = np.arange(slots.max(), dtype=np.intc)
+        self.lost_by = np.repeat(np.asarray(self.lost)[:, None], slots.max(), axis=1)
+        self.d_by = np.repeat(np.asarray(self.d)[:, None], slots.max(), axis=1)
 
     def prepare_shrinks(self, most):
         """Tabulate the closed form of 0 to `most` shrinks."""
@@ -233,63 +266,77 @@ class Native:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def find_lit(self, image: cython.pointer(cython.const[cython.uchar])) -> cython.int:
-        """List the rows of the first layer that this image touches, the bias unit's last; return how many."""
+    def lit_rows(self, image: cython.pointer(cython.const[cython.uchar])) -> Rows:
+        """Return the rows of the first layer that this image touches, the bias unit's last."""
+        rows: Rows
         n: cython.int = 0
         i: cython.int
         x: cython.float
         for i in range(self.units[0]):
             x = self.table[image[i]]
             self.lit[n] = i
-            self.value[n] = x
+            self.lit_phi[n] = x
             n += x != 0
         if self.bias:
             self.lit[n] = self.units[0]
-            self.value[n] = 1
+            self.lit_phi[n] = 1
             n += 1
-        return n
+        rows.count = n
+        rows.index = cython.address(self.lit[0])
+        rows.phi = cython.address(self.lit_phi[0])
+        rows.lost = cython.address(self.lit_lost[0])
+        rows.d = cython.address(self.lit_d[0])
+        return rows
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def think(self, w: cython.p_float, n_lit: cython.int, t: cython.int) -> cython.void:
+    def owe(self, rows: Rows, t: cython.int) -> cython.void:
+        """Set what each lit row is shrunk by, to have had the shrinks of the batch's first t exemplars."""
+        i: cython.int
+        k: cython.int
+        for i in range(rows.count):
+            k = t - self.since[rows.index[i]]
+            rows.lost[i] = self.lost[k]
+            rows.d[i] = self.d[k]
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def all_rows(self, layer: cython.int, shrinks: cython.int) -> Rows:
+        """Return all rows of the weights out of a layer, shrunk 0 or 1 times."""
+        rows: Rows
+        rows.count = self.units[layer] + self.bias
+        rows.index = cython.address(self.every[0])
+        rows.phi = cython.address(self.phi[self.first_unit[layer]])
+        rows.lost = cython.address(self.lost_by[shrinks, 0])
+        rows.d = cython.address(self.d_by[shrinks, 0])
+        return rows
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def think(self, w: cython.p_float, lit: Rows, t: cython.int) -> cython.void:
         """Forward: every layer's phi, at exemplar t of the batch."""
         layer: cython.int
         i: cython.int
-        k: cython.int
-        n: cython.int
-        inputs: cython.p_float
         net: cython.p_float
-        into: cython.p_float
+        self.owe(lit, t)
         for layer in range(1, self.layers):
-            n = self.units[layer]
             net = cython.address(self.phi[self.first_unit[layer]])
-            into = w + self.first_weight[layer]
-            for i in range(n):
-                net[i] = 0
-            if layer == 1:
-                for i in range(n_lit):
-                    k = t - self.since[self.lit[i]]
-                    add_row(net, into + self.lit[i] * n, n, self.value[i], self.lost[k], self.d[k])
-            else:
-                inputs = cython.address(self.phi[self.first_unit[layer - 1]])
-                for i in range(self.units[layer - 1] + self.bias):
-                    add_row(net, into + i * n, n, inputs[i], 0, 0)
-            for i in range(n):
+            rows: Rows = lit if layer == 1 else self.all_rows(layer - 1, 0)
+            add_rows(net, w + self.first_weight[layer], self.units[layer], rows)
+            for i in range(self.units[layer]):
                 net[i] *= self.scale[layer]
-            activate(self.codes[layer], net, n, self.alpha)
+            activate(self.codes[layer], net, self.units[layer], self.alpha)
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def train(self, w: cython.p_float, n_lit: cython.int, t: cython.int, label: cython.int) -> cython.void:
-        """Backward and update. A row's delta is read from its weights just before they change."""
+    def train(self, w: cython.p_float, lit: Rows, t: cython.int, label: cython.int) -> cython.void:
+        """Backward and update. A layer's weights give the delta of the layer below before they change."""
         layer: cython.int = self.layers - 1
         i: cython.int
-        k: cython.int
         n: cython.int = self.units[layer]
         error: cython.float
         phi: cython.p_float = cython.address(self.phi[self.first_unit[layer]])
         delta: cython.p_float = cython.address(self.delta[self.first_unit[layer]])
-        inputs: cython.p_float
         below: cython.p_float
         into: cython.p_float
         for i in range(n):
@@ -297,21 +344,18 @@ class Native:
             delta[i] = error * phi[i] * (1 - phi[i]) if self.quadratic else error
         while layer > 1:
             n = self.units[layer]
-            delta = cython.address(self.delta[self.first_unit[layer]])
-            below = cython.address(self.delta[self.first_unit[layer - 1]])
-            inputs = cython.address(self.phi[self.first_unit[layer - 1]])
             into = w + self.first_weight[layer]
+            phi = cython.address(self.phi[self.first_unit[layer - 1]])
+            below = cython.address(self.delta[self.first_unit[layer - 1]])
             for i in range(self.units[layer - 1]):
-                below[i] = dot(into + i * n, delta, n) * derivative(self.codes[layer - 1], inputs[i], self.alpha)
-            for i in range(self.units[layer - 1] + self.bias):
-                update_row(into + i * n, delta, n, self.eta * inputs[i], self.lost[1], self.d[1])
+                below[i] = dot(into + i * n, delta, n) * derivative(self.codes[layer - 1], phi[i], self.alpha)
+            update_rows(into, n, self.all_rows(layer - 1, 1), self.eta, delta)
+            delta = below
             layer -= 1
-        n = self.units[1]
-        delta = cython.address(self.delta[self.first_unit[1]])
-        for i in range(n_lit):
-            k = t - self.since[self.lit[i]] + 1
-            update_row(w + self.lit[i] * n, delta, n, self.eta * self.value[i], self.lost[k], self.d[k])
-            self.since[self.lit[i]] = t + 1
+        self.owe(lit, t + 1)
+        update_rows(w, self.units[1], lit, self.eta, delta)
+        for i in range(lit.count):
+            self.since[lit.index[i]] = t + 1
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -343,20 +387,20 @@ class Native:
         w: cython.p_float = cython.address(weights[0])
         count: cython.int = exemplars.shape[0]
         t: cython.int
-        n_lit: cython.int
+        lit: Rows
         start: cython.double
         thought: cython.double
         think: cython.double = 0
         train: cython.double = 0
-        if count >= self.lost.shape[0] or count < 1:
-            self.prepare_shrinks(max(1, count))
+        if count >= self.lost.shape[0]:
+            self.prepare_shrinks(count)
         start = seconds()
         for t in range(count):
-            n_lit = self.find_lit(cython.address(images[exemplars[t], 0]))
-            self.think(w, n_lit, t)
+            lit = self.lit_rows(cython.address(images[exemplars[t], 0]))
+            self.think(w, lit, t)
             thought = seconds()
             think += thought - start
-            self.train(w, n_lit, t, labels[exemplars[t]])
+            self.train(w, lit, t, labels[exemplars[t]])
             start = seconds()
             train += start - thought
         self.bring_up_to_date(w, count)
@@ -373,7 +417,7 @@ class Native:
         best: cython.int
         phi: cython.p_float = cython.address(self.phi[self.first_unit[self.layers - 1]])
         for e in range(images.shape[0]):
-            self.think(w, self.find_lit(cython.address(images[e, 0])), 0)
+            self.think(w, self.lit_rows(cython.address(images[e, 0])), 0)
             best = 0
             for i in range(1, self.units[self.layers - 1]):
                 if phi[i] > phi[best]:
@@ -383,12 +427,16 @@ class Native:
 
 
 def add_rounded(
-    total: cython.double[::1], weights: cython.const[cython.float][::1], count: cython.int, magic: cython.double, limit: cython.float
+    total: cython.double[::1],
+    weights: cython.const[cython.float][::1],
+    count: cython.int,
+    constant: cython.double,
+    limit: cython.float,
 ):
     """As `merge.add_rounded`, in one pass and bit for bit the same: count * w is exact in float64, fused or not."""
     i: cython.Py_ssize_t
     beyond: cython.int = 0
     for i in range(weights.shape[0]):
         beyond |= not fabsf(weights[i]) < limit
-        total[i] += (cython.cast(cython.double, weights[i]) * count + magic) - magic
+        total[i] += (cython.cast(cython.double, weights[i]) * count + constant) - constant
     return not beyond

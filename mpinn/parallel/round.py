@@ -75,7 +75,7 @@ class Team:
         return mine
 
     def train(self, epoch: int, first_round: int, show: Callable[[int], None]) -> Progress:
-        """Do the rounds of an epoch from `first_round` on, to its end or to the first in which a rank asks for something.
+        """Do the rounds of an epoch from `first_round` on, to its end or to the first with a request.
 
         `show` is told the rounds done. Raises MpinnError, on every rank, where weights run away.
         """
@@ -146,7 +146,10 @@ class Team:
 
     def evaluate(self) -> tuple[float, float, Requests]:
         """Return the accuracy, in percent, on the training set and on the test set, and what ranks ask for."""
-        sets = ((self.data.train_images, self.data.train_labels), (self.data.test_images, self.data.test_labels))
+        sets = (
+            (self.data.train_images, self.data.train_labels),
+            (self.data.test_images, self.data.test_labels),
+        )
         counts = np.zeros(2 + SLOTS)
         for number, (images, labels) in enumerate(sets):
             blocks = assign(-(-len(labels) // BLOCK), self.world.size)[self.world.rank]

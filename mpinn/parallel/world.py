@@ -93,7 +93,7 @@ class World:
         if error:
             error.everywhere = True
             raise error
-        return value  # type: ignore[return-value]
+        return value
 
     def on_all(self, work: Callable[[], Value]) -> Value:
         """Do `work` on every rank and return its value; an MpinnError that any of them raises is raised on all."""
@@ -122,14 +122,16 @@ class World:
         elif fits and self.node.size > 1:
             window = MPI.Win.Allocate_shared(size if self.node.rank == 0 else 0, 1, comm=self.node)
             self.windows.append(window)
-            buffer, _ = window.Shared_query(0)
+            buffer: Any = window.Shared_query(0)[0]
             shared = np.ndarray(shape, dtype, buffer)
             self.fill(shared, array, self.leaders)
             self.node.Barrier()
         else:
             if self.node.rank == 0 and not fits:
                 logging.getLogger("mpinn").warning(
-                    "%s: /dev/shm has no room for %d MB: every rank has a copy of its own", platform.node(), size >> 20
+                    "%s: /dev/shm has no room for %d MB: every rank has a copy of its own",
+                    platform.node(),
+                    size >> 20,
                 )
             shared = np.empty(shape, dtype)
             self.fill(shared, array, self.leaders)

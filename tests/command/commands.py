@@ -22,17 +22,30 @@ def mpirun(ranks: int) -> list[str]:
     return ["mpirun", "-n", str(ranks)] if ranks else []
 
 
-def train(*options: str | Path | int, ranks: int = 0, **extra: str) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], cwd: Path | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with `extra` in its environment."""
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=environment(**extra), cwd=cwd, check=False
+    )
+
+
+def train(
+    *options: str | Path | int, ranks: int = 0, cwd: Path | None = None, **extra: str
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m mpinn.train` to its end."""
-    command = [*mpirun(ranks), *TRAIN, *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment(**extra), check=False)
+    return run([*mpirun(ranks), *TRAIN, *map(str, options)], cwd, **extra)
 
 
 def start(*options: str | Path | int, ranks: int = 0) -> subprocess.Popen[str]:
     """Start `python -m mpinn.train`, and leave it running."""
     command = [*mpirun(ranks), *TRAIN, *map(str, options)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
     )
 
 

@@ -102,8 +102,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("ranks", [0, 2])
+@pytest.mark.parametrize(
+    "name, ranks", [*((name, 0) for name in BAD), ("out of bounds", 2), ("no such data", 2), ("too many workers", 3)]
+)
 def test_what_is_asked_wrongly_is_one_line_and_status_2(name: str, ranks: int) -> None:
     options, told = BAD[name]
     ran = train(*options, ranks=ranks)
@@ -123,11 +124,8 @@ def test_what_is_asked_wrongly_is_one_line_and_status_2(name: str, ranks: int) -
         ("t10k-images-idx3-ubyte", struct.pack(">4i", 0x803, 10, 5, 5) + bytes(250), "t10k-images"),
     ],
 )
-@pytest.mark.parametrize("ranks", [0, 2])
-def test_bad_data_are_one_line_that_names_the_file(
-    tmp_path: Path, name: str, content: bytes, told: str, ranks: int
-) -> None:
-    ran = train("--data", idx(tmp_path, name, content), ranks=ranks)
+def test_bad_data_are_one_line_that_names_the_file(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    ran = train("--data", idx(tmp_path, name, content))
     assert ran.returncode == 2
     assert len(errors(ran.stderr)) == 1 and told in errors(ran.stderr)[0] and str(tmp_path) in errors(ran.stderr)[0]
     assert "Traceback" not in ran.stderr
@@ -138,8 +136,17 @@ def test_debug_shows_where(tmp_path: Path) -> None:
     assert "Traceback" in ran.stderr and len(errors(ran.stderr)) == 1
 
 
-@pytest.mark.parametrize("text, told", [("epochs: 5\nworkrs: 3\n", "workers"), ("epochs: [", "YAML"), ("- 1", "key: value"),
-                                        ("epochs: !!python/object/apply:os.getpid []", "YAML"), ("epochs: five", "epochs"), ("bias: 1", "bias")])
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("epochs: 5\nworkrs: 3\n", "workers"),
+        ("epochs: [", "YAML"),
+        ("- 1", "key: value"),
+        ("epochs: !!python/object/apply:os.getpid []", "YAML"),
+        ("epochs: five", "epochs"),
+        ("bias: 1", "bias"),
+    ],
+)
 def test_a_bad_configuration_file_is_named_with_its_key(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "c.yml").write_text(text)
     ran = train("--config", tmp_path / "c.yml")
@@ -235,6 +242,18 @@ def test_the_same_workers_give_the_same_weights_under_mpirun(data: Path, tmp_pat
     hashes = []
     for number in (0, ranks):
         path = tmp_path / f"{number}.json"
-        train("--data", data, "--workers", 8, "--worker-batch", 25, "--epochs", 2, "--result", path, ranks=number)
+        train(
+            "--data",
+            data,
+            "--workers",
+            8,
+            "--worker-batch",
+            25,
+            "--epochs",
+            2,
+            "--result",
+            path,
+            ranks=number,
+        )
         hashes.append(json.loads(path.read_text())["weights_sha256"])
     assert hashes[0] == hashes[1]

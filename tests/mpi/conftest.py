@@ -1,8 +1,10 @@
 """Tests under mpirun. A test that wants more ranks than there are is deselected, not skipped."""
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mpi4py import MPI
@@ -20,6 +22,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     too_large = [item for item in items if wanted(item) > MPI.COMM_WORLD.size]
     config.hook.pytest_deselected(items=too_large)
     items[:] = [item for item in items if item not in too_large]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """One failing rank ends all: the others may wait for it in a collective, for ever."""
+    report = yield
+    if report.failed and MPI.COMM_WORLD.size > 1:
+        with item.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+            print(
+                f"rank {MPI.COMM_WORLD.rank}: {item.nodeid}\n{report.longreprtext}",
+                file=sys.stderr,
+                flush=True,
+            )
+        MPI.COMM_WORLD.Abort(1)
+    return report
 
 
 @pytest.fixture

@@ -22,7 +22,12 @@ NETWORK = Network((144, 11, 5))
 
 
 def team(
-    world: World, workers: int, batch: int = 20, momentum: float = 0.0, kernel: str = "native", rate: float = 0.8
+    world: World,
+    workers: int,
+    batch: int = 20,
+    momentum: float = 0.0,
+    kernel: str = "native",
+    rate: float = 0.8,
 ) -> Team:
     """Return the ranks of a world, ready for their first round."""
     master = NETWORK.initial_weights(3)
@@ -53,9 +58,7 @@ def same_everywhere(world: World, array: np.ndarray) -> bool:
 @pytest.mark.parametrize("kernel", ["native", "reference"])
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 @pytest.mark.parametrize("workers", [1, 2, 3, 5, 8, 16, 51])
-def test_any_ranks_give_the_bits_of_the_serial_oracle(
-    world: World, workers: int, momentum: float, kernel: str
-) -> None:
+def test_any_ranks_give_the_bits_of_the_serial_oracle(world: World, workers: int, momentum: float, kernel: str) -> None:
     oracle = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum, kernel=kernel)
     parallel = trained(world, 2, workers=workers, momentum=momentum, kernel=kernel)
     assert not np.array_equal(parallel.master, NETWORK.initial_weights(3))
@@ -125,7 +128,13 @@ def test_time_is_accounted_for(world: World) -> None:
 
 def test_the_data_set_may_be_smaller_than_the_ranks(world: World) -> None:
     few = Dataset(
-        "few", (144,), 5, DIGITS.train_images[:3], DIGITS.train_labels[:3], DIGITS.test_images[:1], DIGITS.test_labels[:1]
+        "few",
+        (144,),
+        5,
+        DIGITS.train_images[:3],
+        DIGITS.train_labels[:3],
+        DIGITS.test_images[:1],
+        DIGITS.test_labels[:1],
     )
     learners = team(world, workers=3, batch=1)
     learners.data, learners.schedule = few, Schedule(3, 3, 1)

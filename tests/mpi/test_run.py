@@ -64,7 +64,19 @@ def test_resumed_on_another_number_of_ranks_the_weights_are_the_same(
 
 def test_a_target_ends_the_run(world: World, data: Path, shared_tmp_path: Path) -> None:
     path = shared_tmp_path / "result.json"
-    run(world, "--data", data, "--epochs", 50, "--target-accuracy", 60, "--target-set", "train", "--result", path)
+    run(
+        world,
+        "--data",
+        data,
+        "--epochs",
+        50,
+        "--target-accuracy",
+        60,
+        "--target-set",
+        "train",
+        "--result",
+        path,
+    )
     said = result(world, path)
     assert said["status"] == "target" and len(said["epochs"]) < 50
     assert said["target"]["epochs"] == len(said["epochs"])

@@ -1,0 +1,17 @@
+"""What the compiled module offers; in the source the types are C's."""
+
+import numpy as np
+
+from mpinn.network import Network
+
+COMPILED: bool
+
+def declines(network: Network) -> str: ...
+def add_rounded(total: np.ndarray, weights: np.ndarray, count: int, constant: float, limit: float) -> bool: ...
+
+class Native:
+    def __init__(self, network: Network, learning_rate: float, l1: float, l2: float) -> None: ...
+    def learn(
+        self, weights: np.ndarray, images: np.ndarray, labels: np.ndarray, exemplars: np.ndarray
+    ) -> tuple[float, float]: ...
+    def classify(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray: ...
