@@ -327,9 +327,10 @@ def complaints(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        raise UsageError(f"{path}: damaged: {error}; copy or download it again") from None
+        reason = str(error) or type(error).__name__
+        raise UsageError(f"{path}: damaged: {reason}; copy or download it again") from None
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; check the path and its rights") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; check path, rights and content") from None
     except MemoryError:
         raise UsageError(f"{path}: too large for this machine's memory; give fewer exemplars") from None
 

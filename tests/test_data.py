@@ -505,7 +505,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     user = os.geteuid()
     os.seteuid(user or 65534)  # root may read everything
     try:
-        assert refusal(path) == f"{path}: cannot be read: Permission denied; check the path and its rights"
+        assert refusal(path) == f"{path}: cannot be read: Permission denied; check path, rights and content"
     finally:
         os.seteuid(user)
 
