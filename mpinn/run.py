@@ -138,10 +138,8 @@ class Run:
     def train(self) -> str:
         """Train until something ends it; return the name of the request that did, or an empty string."""
         if self.world.root:
-            self.screen.head(
-                head(self.config, self.data, self.schedule.rounds, len(self.snapshot.weights), self.environment)
-            )
-            self.screen.say_if(hint(self.config))
+            about = head(self.config, self.data, self.schedule.rounds, len(self.snapshot.weights), self.environment)
+            self.screen.head(about, hint(self.config))
         request = ""
         try:
             while not self.finished() and not request:

@@ -101,16 +101,13 @@ class Screen:
         if not self.quiet:
             print(text, flush=True)
 
-    def say_if(self, text: str) -> None:
-        """Print the text, and an empty line, unless it is empty."""
-        if text:
-            self.say(f"{text}\n")
-
-    def head(self, about: dict[str, str]) -> None:
-        """Print what is about to run, then the columns' names."""
+    def head(self, about: dict[str, str], advice: str) -> None:
+        """Print what is about to run, a line of advice where there is one, and the columns' names."""
         width = max(map(len, about))
         for name, text in about.items():
             self.say(f"{name:{width}}  {text}")
+        if advice:
+            self.say(advice)
         self.say()
         self.say(ROW.format("epoch", "train %", "test %", "seconds", "exemplars/s", *PHASES))
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import FORMATS, Files, arrays, files, idx, npy, npz, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpinn import data
 from mpinn.data import Dataset, load
 from mpinn.errors import UsageError
+from tests.data_files import FORMATS, Files, arrays, files, idx, npy, npz, write
 
 MIB = 2**20
 
