@@ -132,12 +132,23 @@ def load_images(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     A path is an IDX file of images, or any that `load` takes: then its test set. Raises UsageError.
     """
     path = Path(path)
-    if path.is_file() and not is_csv(path) and not path.name.lower().endswith(".npz"):
-        images, labels = read_idx(path, "images"), None
-    else:
+    if is_directory(path) or is_npz(path) or is_csv(path):
         found = read_set(path, "test")
         images, labels = found.images, found.labels
+    else:
+        images, labels = read_idx(path, "images"), None
+        check_images(images, str(path))
     return images.reshape(len(images), -1), labels
+
+
+def is_directory(path: Path) -> bool:
+    """Return whether the path leads to a directory. Raises UsageError if it leads nowhere."""
+    with complaints(path):
+        return stat.S_ISDIR(path.stat().st_mode)
+
+
+def is_npz(path: Path) -> bool:
+    return path.name.lower().endswith(".npz")
 
 
 def is_csv(path: Path) -> bool:
@@ -146,10 +157,9 @@ def is_csv(path: Path) -> bool:
 
 def read_set(path: Path, part: str) -> Exemplars:
     """Return the set `part`, 'train' or 'test', of what is at the path. Raises UsageError."""
-    with complaints(path):
-        if stat.S_ISDIR(path.stat().st_mode):
-            return read_directory(path, part)
-    if path.name.lower().endswith(".npz"):
+    if is_directory(path):
+        return read_directory(path, part)
+    if is_npz(path):
         return read_npz(path, part)
     if is_csv(path):
         return read_csv(path)
@@ -160,7 +170,8 @@ def read_directory(directory: Path, part: str) -> Exemplars:
     """Return the set `part` of a directory with IDX or CSV files. Raises UsageError."""
     stem = {"train": "train", "test": "t10k"}[part]
     names = f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte", f"{part}.csv"
-    images, labels, csv = (find(directory, name) for name in names)
+    with complaints(directory):
+        images, labels, csv = (find(directory, name) for name in names)
     if images and labels:
         return exemplars(read_idx(images, "images"), read_idx(labels, "labels"), str(images), str(labels))
     if csv:
@@ -180,11 +191,7 @@ def find(directory: Path, name: str) -> Path | None:
 
 def exemplars(images: np.ndarray, labels: np.ndarray, source: str, labels_source: str) -> Exemplars:
     """Return images (n, ...) and labels (n,), of any type of numbers, as a set. Raises UsageError."""
-    if images.ndim < 2 or images.size == 0:
-        raise UsageError(
-            f"{source}: no images in an array of shape {images.shape}; "
-            "expected (images, height, width) or (images, pixels), none of them 0"
-        )
+    check_images(images, source)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise UsageError(
             f"{labels_source}: labels of type {labels.dtype} in an array of shape {labels.shape}; "
@@ -196,6 +203,15 @@ def exemplars(images: np.ndarray, labels: np.ndarray, source: str, labels_source
     if low < 0 or high > MOST_LABEL:
         raise UsageError(f"{labels_source}: labels from {low} to {high}; expected 0 to {MOST_LABEL} at most")
     return Exemplars(source, np.ascontiguousarray(as_grey(images, source)), labels.astype(np.int32))
+
+
+def check_images(images: np.ndarray, source: str) -> None:
+    """Raise UsageError if there are no images (n, ...) in the array, or none with pixels."""
+    if images.ndim < 2 or images.size == 0:
+        raise UsageError(
+            f"{source}: no images in an array of shape {images.shape}; "
+            "expected (images, height, width) or (images, pixels), none of them 0"
+        )
 
 
 def as_grey(values: np.ndarray, source: str) -> np.ndarray:
