@@ -49,9 +49,9 @@ def train(case: Case, seed: int, epochs: int) -> list[dict[str, Any]]:
 
 
 def cell(values: list[float], expected: tuple[float, float] | None) -> str:
-    """Return 'minimum-maximum', with a mark where that is outside the prototypes' range, widened."""
-    low, high = min(values), max(values)
-    outside = expected and not (expected[0] - WIDER <= low and high <= expected[1] + WIDER)
+    """Return 'minimum-maximum', with a mark where that, to a decimal, is outside the prototypes' range, widened."""
+    low, high = round(min(values), 1), round(max(values), 1)
+    outside = expected and (expected[0] - low > WIDER + 0.01 or high - expected[1] > WIDER + 0.01)
     return f"{low:.1f}-{high:.1f}" + (" (!)" if outside else "")
 
 
