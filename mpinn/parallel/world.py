@@ -71,7 +71,7 @@ class World:
         if foreign and "SLURM_STEP_NUM_TASKS" not in os.environ:
             raise mismatch(launcher)
         os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # on a machine without UCX it complains, and is not needed
-        MPI.Init_thread()  # with threads MPICH yields while it waits; without, it spins, and ranks that share a core crawl
+        MPI.Init_thread()  # with threads MPICH yields while it waits; without, ranks that share a core crawl
         if MPI.COMM_WORLD.size != asked:
             raise mismatch(launcher)
         return cls(MPI.COMM_WORLD)
