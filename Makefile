@@ -44,7 +44,7 @@ lint: $(VENV)/.test-installed
 unit: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	set -x
-	COVERAGE_FILE=.coverage.unit python -m pytest --cov=mpinn --cov-report=
+	COVERAGE_FILE=.coverage.unit python -m pytest --numprocesses 2 --quiet --cov=mpinn --cov-report=
 
 mpi: $(VENV)/.test-installed
 	@$(ACTIVATE)

@@ -40,6 +40,8 @@ def train(world: World, typed: dict[str, object]) -> int:
 
 def fail(error: BaseException, world: World | None, rank: int, debug: bool) -> int:
     """Say what went wrong, once, and see to it that every rank ends; return the exit status."""
+    if world is None and rank:
+        return 0  # rank 0 finds the same; a status other than 0 might make mpirun end it before it speaks
     alone = world is not None and not (isinstance(error, MpinnError) and error.everywhere)
     if alone and rank:
         time.sleep(LATE)

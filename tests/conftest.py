@@ -22,9 +22,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what does not belong to this kind of run; nothing is skipped."""
-    if collection_path.suffix != ".py" or collection_path.name == "conftest.py":
-        return None
-    return True if (MPI_TESTS in collection_path.parents) != config.getoption("--with-mpi") else None
+    under_mpi = config.getoption("--with-mpi")
+    if collection_path == MPI_TESTS:
+        return not under_mpi
+    is_test = collection_path.suffix == ".py" and collection_path.name != "conftest.py"
+    return True if under_mpi and is_test and MPI_TESTS not in collection_path.parents else None
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -112,7 +112,9 @@ def test_native_is_within_1e5_of_reference_after_a_worker_batch(network: Network
 
 @settings(max_examples=50, deadline=None)
 @given(
-    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=5),
+    sizes=st.builds(
+        lambda pixels, rest: [pixels, *rest], st.integers(30, 60), st.lists(st.integers(1, 40), min_size=1, max_size=4)
+    ),
     hidden=st.sampled_from(HIDDEN),
     bias=st.booleans(),
     count=st.integers(1, 40),
