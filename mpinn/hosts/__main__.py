@@ -1,0 +1,107 @@
+"""`python -m mpinn.hosts`: list, show, detect and apply host profiles, and write hostfiles."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mpinn.cli import Parser, run_command
+from mpinn.hosts import library
+from mpinn.hosts.apply import carry_out, overruled, parameter_files, plan
+from mpinn.hosts.hostfile import FORMATS, hostfile
+from mpinn.hosts.launcher import find_launcher
+from mpinn.hosts.profile import Profile, dump, schema
+from mpinn.hosts.sheet import listing, sheet
+
+WHICH = "a profile that ships, a YAML file, or 'detected' for this machine"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of `python -m mpinn.hosts`."""
+    parser = Parser(
+        prog="python -m mpinn.hosts",
+        description="Host profiles: what a machine is and how MPI should be run on it.",
+        epilog="Exit status: 0 done; 1 failed; 2 asked wrongly.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, help: str, example: str) -> argparse.ArgumentParser:
+        epilog = f"Example: python -m mpinn.hosts {example}"
+        return commands.add_parser(name, help=help, description=help + ".", epilog=epilog, allow_abbrev=False)
+
+    command("list", "list the profiles that ship", "list")
+    show = command("show", "print a profile as a sheet to read", "show banana-pi-m3")
+    show.add_argument("name", metavar="NAME", help=WHICH)
+    command("detect", "print a profile of this machine as YAML", "detect > my-machine.yml")
+    apply = command("apply", "make a bare mpirun obey a profile, through MPI's own parameter files", "apply detected")
+    apply.add_argument("name", metavar="NAME", nargs="?", help=WHICH)
+    apply.add_argument("--undo", action="store_true", help="take out what apply wrote; needs no NAME")
+    apply.add_argument("--dry-run", action="store_true", help="print what would change and change nothing")
+    hosts = command(
+        "hostfile",
+        "print a hostfile with slots from profiles",
+        "hostfile raspberry-pi-5=10.0.0.11 orange-pi-5=node2 > hosts.txt",
+    )
+    hosts.add_argument("hosts", metavar="NAME=ADDRESS", nargs="+", help="a profile and a host name or IPv4 address")
+    hosts.add_argument("--mpi", choices=tuple(FORMATS), default="openmpi", help="for which MPI (default: openmpi)")
+    command("schema", "print the JSON Schema of a profile, for editors", "schema > profile.schema.json")
+    return parser
+
+
+def apply(profile: Profile | None, dry_run: bool) -> None:
+    """Apply a profile, or undo what was applied if it is None, and say what was done to each file."""
+    launcher = find_launcher()
+    print(f"{launcher}:")
+    if launcher.vendor == "mpich":
+        print("  needs no parameter file: it takes more ranks than cores as it is")
+        return
+    home = Path.home()
+    files = parameter_files(launcher, Path(sys.prefix), home)
+    for change in plan(files, profile):
+        if change.needed and dry_run:
+            print(change.diff(), end="")
+            continue
+        if change.needed:
+            carry_out(change)
+        print(f"  {change.path}: {change.verb}")
+    for parameter in overruled(files, home, profile) if profile else []:
+        warn(f"{parameter} goes before what was applied: take it out, or set it to what you want")
+
+
+def detect() -> None:
+    """Print this machine's profile, and say what is missing in it."""
+    profile = library.find(library.DETECTED)
+    print(dump(profile), end="")
+    if offline := profile.machine.offline:
+        warn(
+            f"CPUs {offline} are offline and not in this profile (heat may have switched them off): to have them, "
+            "write 1 to /sys/devices/system/cpu/cpuN/online and detect again"
+        )
+
+
+def warn(text: str) -> None:
+    print(f"mpinn: warning: {text}", file=sys.stderr)
+
+
+def main() -> None:
+    asked = parser().parse_args()
+    match asked.command:
+        case "list":
+            print(listing(map(library.find, library.names())))
+        case "show":
+            print(sheet(library.find(asked.name)))
+        case "detect":
+            detect()
+        case "apply":
+            if (asked.name is None) != asked.undo:
+                parser().error("apply: give a NAME, or --undo without one")
+            apply(None if asked.undo else library.find(asked.name), asked.dry_run)
+        case "hostfile":
+            print(hostfile(asked.hosts, asked.mpi), end="")
+        case "schema":
+            print(json.dumps(schema(), indent=2))
+
+
+if __name__ == "__main__":
+    run_command(main)

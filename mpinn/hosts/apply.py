@@ -1,0 +1,169 @@
+"""Applying a profile: Open MPI's own parameter files say what the profile says, so that a bare `mpirun` obeys it.
+
+Each file gets one marked block at its end; whatever else is in it stays as it is, byte for byte.
+"""
+
+import contextlib
+import difflib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpinn.errors import MpinnError
+from mpinn.hosts.launcher import Launcher
+from mpinn.hosts.profile import Profile
+
+# The newline before the block belongs to it; a file that begins with the block was made for it.
+BLOCK = re.compile(rb"(?:\A|\n)# >>> mpinn \(profile [^\n]*\) >>>\n(?:(?!# >>> mpinn )[^\n]*\n)*?# <<< mpinn <<<\n")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a parameter file holds and what it is to hold; None where there is no file."""
+
+    path: Path
+    before: bytes | None
+    after: bytes | None
+
+    @property
+    def needed(self) -> bool:
+        return self.before != self.after
+
+    @property
+    def verb(self) -> str:
+        """What doing it means, in one word."""
+        if not self.needed:
+            return "unchanged"
+        return "removed" if self.after is None else "written"
+
+    def diff(self) -> str:
+        """Return the change as a unified diff."""
+        before, after = ((side or b"").decode(errors="replace").splitlines() for side in (self.before, self.after))
+        lines = difflib.unified_diff(before, after, str(self.path), str(self.path), lineterm="")
+        return "".join(f"{line}\n" for line in lines)
+
+
+def parameters(profile: Profile) -> dict[str, list[str]]:
+    """Return the lines that a profile asks for in each kind of parameter file: `openmpi` and `prte`.
+
+    Open MPI 4 reads all from `openmpi`; Open MPI 5 reads the wait policy there and the rest from `prte`. Neither
+    minds the other's lines. Where ranks may share cores Open MPI 5 takes no binding from a file, whatever it says.
+    """
+    mpi = profile.mpi
+    shared = mpi.oversubscribe.allowed
+    return {
+        "openmpi": [
+            f"mpi_yield_when_idle = {int(mpi.wait_policy == 'yield')}",
+            f"rmaps_base_oversubscribe = {int(shared)}",
+            f"rmaps_base_mapping_policy = {mpi.map_by}",
+            f"hwloc_base_binding_policy = {mpi.bind_to}",
+        ],
+        "prte": [
+            f"rmaps_default_mapping_policy = {mpi.map_by}{':oversubscribe' if shared else ''}",
+            f"hwloc_default_binding_policy = {mpi.bind_to}",
+        ],
+    }
+
+
+def parameter_files(launcher: Launcher, prefix: Path, home: Path) -> dict[str, Path]:
+    """Return where an Open MPI reads the two kinds of parameter file.
+
+    One that lies in the Python environment at `prefix` has them in the environment's etc; for one that belongs to
+    the system the user's own, below `home`, are taken.
+    """
+    own = launcher.path.parent.parent / "etc"
+    if own.is_relative_to(prefix) and (own / "openmpi-mca-params.conf").exists():
+        return {"openmpi": own / "openmpi-mca-params.conf", "prte": own / "prte-mca-params.conf"}
+    return user_files(home)
+
+
+def user_files(home: Path) -> dict[str, Path]:
+    """Return the user's own parameter files, which go before an environment's."""
+    return {"openmpi": home / ".openmpi/mca-params.conf", "prte": home / ".prte/mca-params.conf"}
+
+
+def overruled(files: dict[str, Path], home: Path, profile: Profile) -> list[str]:
+    """Return the parameters of a profile that the user's own files set as well, and so decide, each with its file."""
+    found = []
+    for kind, lines in parameters(profile).items():
+        path, names = user_files(home)[kind], {line.partition(" = ")[0] for line in lines}
+        if path != files[kind]:
+            own = (content(path) or b"").decode(errors="replace").splitlines()
+            found += [f"{name} in {path}" for name in (line.partition("=")[0].strip() for line in own) if name in names]
+    return found
+
+
+def plan(files: dict[str, Path], profile: Profile | None) -> list[Change]:
+    """Return the change of each file that applies a profile, or that undoes it where there is None.
+
+    Raises MpinnError where a file cannot be read.
+    """
+    lines = parameters(profile) if profile else {}
+    changes = []
+    for kind, path in files.items():
+        path = path.resolve()
+        before = content(path)
+        without = removed(before)
+        after = added(without, profile.name, lines[kind]) if profile else without
+        changes.append(Change(path, before, after))
+    return changes
+
+
+def content(path: Path) -> bytes | None:
+    """Return what is in a file, or None if there is none. Raises MpinnError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise MpinnError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def removed(before: bytes | None) -> bytes | None:
+    """Return a file's content without the block, or None where the file was made for it."""
+    if before is None:
+        return None
+    after = BLOCK.sub(b"", before)
+    return None if not after and BLOCK.match(before) and not before.startswith(b"\n") else after
+
+
+def added(before: bytes | None, name: str, lines: list[str]) -> bytes:
+    """Return a file's content with the block of a profile at its end."""
+    block = "\n".join([f"# >>> mpinn (profile {name}) >>>", *lines, "# <<< mpinn <<<", ""]).encode()
+    return block if before is None else before + b"\n" + block
+
+
+def carry_out(change: Change) -> None:
+    """Write or remove a file at once and for good: a crash leaves the old content or the new. Raises MpinnError."""
+    path = change.path
+    try:
+        if change.after is None:
+            path.unlink()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, change.after)
+    except OSError as error:
+        raise MpinnError(f"{path}: cannot be written: {error.strerror}; check who owns it and the disk") from None
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put a new file in the place of `path`, with the permissions that it had."""
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), path.stat().st_mode & 0o7777 if path.exists() else 0o644)
+            os.fsync(file.fileno())
+        Path(beside).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(beside).unlink()
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
