@@ -49,7 +49,7 @@ unit: $(VENV)/.test-installed
 mpi: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	for ranks in $(MPI_TEST_RANKS); do
-	    (set -x; mpirun -n $$ranks python -m mpi4py -m coverage run --data-file=.coverage.mpi -p -m pytest --with-mpi -q)
+	    (set -x; mpirun -n $$ranks python -m mpi4py -m coverage run --data-file=.coverage.mpi -p -m pytest --with-mpi --quiet --color=no)
 	done
 	coverage combine -q --keep .coverage.unit .coverage.mpi*
 	coverage report

@@ -17,7 +17,8 @@ from mpinn import config
 from mpinn.cli import complain
 from mpinn.config import Config
 from mpinn.errors import MpinnError
-from mpinn.parallel.world import MPI, World, launched
+from mpinn.parallel.launched import launched
+from mpinn.parallel.world import MPI, World
 from mpinn.requests import STATUS
 from mpinn.run import Run
 

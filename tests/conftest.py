@@ -1,12 +1,14 @@
 """Which tests run where: tests/mpi under mpirun (`--with-mpi`) and alone, all others without it."""
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from mpinn.parallel.world import launched
+from mpinn.parallel.launched import launched
 
 MPI_TESTS = Path(__file__).parent / "mpi"
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
@@ -16,7 +18,11 @@ for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Under mpirun rank 0 reports for all; a failure of another rank is shown by tests/mpi/conftest.py."""
-    if launched()[2] > 0:
+    _, ranks, rank = launched()
+    if ranks > 1:  # pytest's own numbering of temporary directories is not made for several processes
+        config.option.basetemp = tempfile.mkdtemp(prefix="mpinn-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+    if rank > 0:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open until the process ends
 
 

@@ -15,6 +15,7 @@ import mpi4py
 import numpy as np
 
 from mpinn.errors import MpinnError, UsageError
+from mpinn.parallel.launched import LAUNCHERS, launched
 
 mpi4py.rc.initialize = False  # what is asked wrongly is told without MPI
 with warnings.catch_warnings():  # mpi4py's own word on a foreign launcher; ours is below, and an error
@@ -23,7 +24,6 @@ with warnings.catch_warnings():  # mpi4py's own word on a foreign launcher; ours
 
 Value = TypeVar("Value")
 CHUNK = 2**30  # bytes of one broadcast: MPI counts are 32-bit
-LAUNCHERS = {"OMPI_COMM_WORLD_": "Open MPI", "PMI_": "MPICH"}
 
 
 def vendor() -> str:
@@ -40,16 +40,6 @@ def version() -> str:
     """Return the version of the MPI library, such as '5.0.11'."""
     words = MPI.Get_library_version().replace(",", " ").replace("v", " ").split()
     return next((word for word in words if word[0].isdigit() and "." in word), "unknown")
-
-
-def launched() -> tuple[str, int, int]:
-    """Return who launched this process ('' for nobody), the number of ranks it was asked for, and this rank."""
-    for prefix, launcher in LAUNCHERS.items():
-        if f"{prefix}SIZE" in os.environ:
-            return launcher, int(os.environ[f"{prefix}SIZE"]), int(os.environ.get(f"{prefix}RANK", 0))
-    if "SLURM_STEP_NUM_TASKS" in os.environ:
-        return "SLURM", int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ.get("SLURM_PROCID", 0))
-    return "", 1, 0
 
 
 class World:
