@@ -43,16 +43,17 @@ lint: $(VENV)/.test-installed
 
 unit: $(VENV)/.test-installed
 	@$(ACTIVATE)
+	rm -f .coverage*
 	set -x
-	COVERAGE_FILE=.coverage.unit python -m pytest --numprocesses 2 --quiet --cov=mpinn --cov-report=
+	python -m pytest --numprocesses 2 --quiet --cov=mpinn --cov-report=
 
 mpi: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	for ranks in $(MPI_TEST_RANKS); do
-	    (set -x; mpirun -n $$ranks python -m mpi4py -m coverage run --data-file=.coverage.mpi -p -m pytest --with-mpi --quiet --color=no)
+	    (set -x; mpirun -n $$ranks python -m mpi4py -m coverage run -m pytest --with-mpi --quiet --color=no)
 	done
-	coverage combine -q --keep .coverage.unit .coverage.mpi*
-	coverage report
+	coverage combine --append --quiet
+	coverage report --skip-covered
 
 # The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
 $(VENV)/.installed: pyproject.toml setup.py mpinn/kernels/native.py
