@@ -22,7 +22,7 @@ from mpinn.parallel.round import Team
 from mpinn.parallel.world import World
 from mpinn.requests import Listener, Requests
 from mpinn.schedule import Schedule
-from mpinn.screen import Screen, head, hint
+from mpinn.screen import Screen, counted, head, hint
 
 log = logging.getLogger("mpinn")
 
@@ -255,7 +255,7 @@ class Run:
         """Return what came of the run, and where it is written down."""
         at = self.snapshot
         if self.status in ("completed", "target"):
-            reached = f"{len(self.epochs)} epochs"
+            reached = counted(len(self.epochs), "epoch")
         else:
             reached = f"{self.status} at epoch {at.epoch}, round {at.round}"
         if self.status == "target":

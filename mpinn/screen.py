@@ -51,14 +51,19 @@ def head(
         f"{parameters:,} weights",
         "data": f"{dataset.name}: {len(dataset.train_labels):,} training and {len(dataset.test_labels):,} test "
         f"exemplars of {shape}, {dataset.classes} classes",
-        "workers": f"{settings.workers} on {environment['ranks']} ranks, worker batch {settings.worker_batch}, "
-        f"{rounds:,} rounds an epoch",
+        "workers": f"{settings.workers} on {counted(environment['ranks'], 'rank')}, "
+        f"worker batch {settings.worker_batch}, {counted(rounds, 'round')} an epoch",
         "merge": merge,
         "ranks": "; ".join(map(where, environment["nodes"]))
         + (", oversubscribed" if environment["oversubscribed"] else ", not oversubscribed"),
         "MPI": f"{mpi['vendor']} {mpi['version']}, waiting: {environment['wait_policy']}",
         "kernel": environment["kernel_id"] + (f" (not native: {note})" if note else ""),
     }
+
+
+def counted(number: int, thing: str) -> str:
+    """Return '1 rank', '2 ranks'."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def where(node: dict[str, Any]) -> str:
@@ -93,6 +98,7 @@ class Screen:
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
+        self.live: Any = None
         self.bar: Any = None
         self.task: Any = None
         self.drawn = 0.0
@@ -117,7 +123,8 @@ class Screen:
         if where is None:
             return
         try:
-            from rich.console import Console
+            from rich.console import Console, Group
+            from rich.live import Live
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
         except ImportError:
             return
@@ -128,21 +135,24 @@ class Screen:
             width = 80
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
         console = Console(file=sys.stdout, force_terminal=True, width=width or 80)
-        self.bar = Progress(*columns, TimeRemainingColumn(), console=console, auto_refresh=False, transient=True)
+        self.bar = Progress(*columns, TimeRemainingColumn(), auto_refresh=False)
         self.task = self.bar.add_task(f"epoch {epoch}", total=rounds)
-        self.bar.start()
+        # Open MPI forwards whole lines only: the empty line behind the bar lets the bar's own through.
+        self.live = Live(Group(self.bar, ""), console=console, auto_refresh=False, transient=True)
+        self.live.start(refresh=True)
 
     def show_round(self, done: int) -> None:
         """Move the bar, at most ten times a second."""
-        if self.bar is not None and monotonic() - self.drawn > REFRESH:
+        if self.live and monotonic() - self.drawn > REFRESH:
             self.drawn = monotonic()
-            self.bar.update(self.task, completed=done, refresh=True)
+            self.bar.update(self.task, completed=done)
+            self.live.refresh()
 
     def end_epoch(self) -> None:
         """Take the bar away."""
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
+        if self.live:
+            self.live.stop()
+            self.live = None
 
     def row(self, epoch: dict[str, Any], exemplars: int) -> None:
         """Print the row of an epoch, as it stands in the result, that learned so many exemplars."""

