@@ -14,7 +14,7 @@ from mpinn import data, kernels
 from mpinn.cli import Parser, run_command
 from mpinn.errors import MpinnError
 
-PROBE = "import sys; from mpinn.parallel.world import World; w = World.start(); w.root and print(w.size)"
+PROBE = "from mpinn.parallel.world import World; w = World.start(); w.root and print(w.size); w.stop()"
 NODE_DATA = 60  # MB of shared memory that MNIST needs a node, with room
 SECONDS = 60
 RANKS = 8
