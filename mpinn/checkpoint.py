@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import struct
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import yaml
 from mpinn import config
 from mpinn.cli import Parser, run_command
 from mpinn.errors import MpinnError, UsageError
+from mpinn.files import replace
 from mpinn.network import Network, weights_sha256
 
 MAGIC = b"MPINNSNP"
@@ -124,23 +124,9 @@ def decode(content: bytes, name: str) -> Snapshot:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside, fsync, rename: at any moment the old file or the new one is there, whole. Raises MpinnError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file, whole or not at all. Raises MpinnError."""
     try:
-        try:
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        replace(path, content)
     except OSError as error:
         raise MpinnError(f"{path}: cannot be written: {error.strerror}; free space or choose another place") from None
 

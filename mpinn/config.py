@@ -90,6 +90,11 @@ class Config:
     block_momentum: float | None = setting(
         None, "mu of block momentum (default: 1 - 1/workers)", float, 0, BELOW_ONE, metavar="MU", weights=True
     )
+    balance: str = setting(
+        "even",
+        "workers of each rank: equally many, or by the speed measured in the first epoch",
+        choices=("even", "measured"),
+    )
     kernel: str = setting("auto", "how a worker learns a batch", choices=("auto", "native", "reference"))
     seed: int = setting(0, "of the initial weights and of the order of exemplars", int, 0, 2**63 - 1, weights=True)
     data: str | None = setting(

@@ -105,6 +105,7 @@ class Run:
         )
         self.environment = self.describe_environment()
         self.screen = Screen(self.config.quiet or not world.root)
+        self.balanced = False
         self.status = "running"
         self.error: str | None = None
         if snapshot and snapshot.kernel_id != self.kernel.id and world.root:
@@ -166,6 +167,9 @@ class Run:
         self.screen.start_epoch(state.epoch, self.schedule.rounds)
         progress = self.team.train(state.epoch, state.round, self.screen.show_round)
         self.screen.end_epoch()
+        if self.config.balance == "measured" and not self.balanced and progress.round == self.schedule.rounds:
+            self.team.balance(progress.phases)
+            self.balanced = True
         state.round = progress.round
         state.history["partial"] = results.add_parts(
             state.history["partial"],
@@ -242,6 +246,7 @@ class Run:
             },
             "parameters": len(self.snapshot.weights),
             "rounds_per_epoch": self.schedule.rounds,
+            "workers_of_ranks": [len(workers) for workers in self.team.assignment],
             "resumed_from": self.resumed_from,
             "epochs": self.epochs,
             "stopped_at": {"epoch": self.snapshot.epoch, "round": self.snapshot.round},

@@ -53,3 +53,15 @@ def epoch_order(seed: int, epoch: int, exemplars: int) -> np.ndarray:
 def assign(workers: int, ranks: int) -> list[range]:
     """Return the workers of each rank: contiguous, and as even as can be. A rank may have none."""
     return [range(rank * workers // ranks, (rank + 1) * workers // ranks) for rank in range(ranks)]
+
+
+def assign_by_speed(workers: int, speeds: np.ndarray) -> list[range]:
+    """Return the workers of each rank, so that the rank that ends last ends as soon as can be.
+
+    speeds (ranks,) workers a second. One after another, a worker goes to the rank that would then end first.
+    """
+    counts = np.zeros(len(speeds), int)
+    for _ in range(workers):
+        counts[np.argmin((counts + 1) / speeds)] += 1
+    ends = np.cumsum(counts)
+    return [range(end - count, end) for count, end in zip(counts.tolist(), ends.tolist(), strict=True)]

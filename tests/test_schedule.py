@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpinn.schedule import Schedule, assign, epoch_order
+from mpinn.schedule import Schedule, assign, assign_by_speed, epoch_order
 
 SCHEDULES = st.builds(Schedule, st.integers(1, 500), st.integers(1, 20), st.integers(1, 50))
 
@@ -43,6 +43,16 @@ def test_assignment_is_contiguous_and_even(workers: int, ranks: int) -> None:
     assert [w for part in ranges for w in part] == list(range(workers))
     sizes = [len(part) for part in ranges]
     assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.integers(1, 60), st.lists(st.floats(0.01, 100), min_size=1, max_size=12))
+def test_assignment_by_speed_covers_all_workers_and_no_move_ends_sooner(workers: int, speeds: list[float]) -> None:
+    ranges = assign_by_speed(workers, np.array(speeds))
+    assert [w for part in ranges for w in part] == list(range(workers))
+    ends = [len(part) / speed for part, speed in zip(ranges, speeds, strict=True)]
+    last = int(np.argmax(ends))
+    others = [(len(part) + 1) / speed for i, (part, speed) in enumerate(zip(ranges, speeds, strict=True)) if i != last]
+    assert all(end >= ends[last] * (1 - 1e-9) for end in others)
 
 
 def test_orders_differ_by_epoch_and_seed_and_stay_what_they_were() -> None:

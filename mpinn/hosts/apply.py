@@ -3,15 +3,13 @@
 Each file gets one marked block at its end; whatever else is in it stays as it is, byte for byte.
 """
 
-import contextlib
 import difflib
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from mpinn.errors import MpinnError
+from mpinn.files import replace
 from mpinn.hosts.launcher import Launcher
 from mpinn.hosts.profile import Profile
 
@@ -146,24 +144,3 @@ def carry_out(change: Change) -> None:
             replace(path, change.after)
     except OSError as error:
         raise MpinnError(f"{path}: cannot be written: {error.strerror}; check who owns it and the disk") from None
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Put a new file in the place of `path`, with the permissions that it had."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o7777 if path.exists() else 0o644)
-            os.fsync(file.fileno())
-        Path(beside).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(beside).unlink()
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -13,9 +13,10 @@ from mpinn import merge
 from mpinn.data import Dataset
 from mpinn.errors import MpinnError
 from mpinn.kernels import Kernel
+from mpinn.parallel import fault
 from mpinn.parallel.world import MPI, World
 from mpinn.requests import SLOTS, Listener, Requests
-from mpinn.schedule import Schedule, assign, epoch_order
+from mpinn.schedule import Schedule, assign, assign_by_speed, epoch_order
 
 PHASES = ("think", "train", "merge", "wait")
 BLOCK = 1000  # exemplars classified at a time; fixed, so that no rounding depends on the number of ranks
@@ -56,9 +57,25 @@ class Team:
         self.momentum = momentum
         self.listener = listener
         self.assignment = assign(schedule.workers, world.size)
-        self.workers = self.assignment[world.rank]
+        self.slow = fault.asked_for()
         self.weights = np.empty_like(master)  # of the worker at work
         self.sums = np.zeros(len(master) + SLOTS)  # what Allreduce adds up: terms of the mean, then requests
+
+    @property
+    def workers(self) -> range:
+        """The workers of this rank."""
+        return self.assignment[self.world.rank]
+
+    def balance(self, phases: np.ndarray) -> None:
+        """Give each rank workers in proportion to the speed at which it learned: `Progress.phases` of an epoch.
+
+        A rank that had no workers is taken to be as fast as the others are on average.
+        """
+        workers = np.array([len(workers) for workers in self.assignment])
+        seconds = phases[:, :2].sum(axis=1)
+        speeds = np.divide(workers, seconds, out=np.zeros(len(workers)), where=(workers > 0) & (seconds > 0))
+        speeds[speeds == 0] = speeds[speeds > 0].mean()
+        self.assignment = assign_by_speed(self.schedule.workers, speeds)
 
     def scatter_batches(self, epoch: int) -> np.ndarray:
         """Return this rank's worker batches of the epoch, (rounds, workers here, worker_batch) int32, from rank 0."""
@@ -86,7 +103,7 @@ class Team:
         requests = Requests()
         done = first_round
         while done < self.schedule.rounds:
-            phases[:3] += self.learn(batches[done], done)
+            phases[:3] += self.learn(batches[done], epoch, done)
             before = perf_counter()
             self.world.comm.Allreduce(MPI.IN_PLACE, self.sums)
             after = perf_counter()
@@ -110,7 +127,7 @@ class Team:
         self.world.comm.Allgather(phases, gathered)
         return Progress(done, seconds, gathered, requests)
 
-    def learn(self, batches: np.ndarray, round_: int) -> tuple[float, float, float]:
+    def learn(self, batches: np.ndarray, epoch: int, round_: int) -> tuple[float, float, float]:
         """Let this rank's workers learn their batches of a round, and sum up their terms of the mean.
 
         batches (workers here, worker_batch) int32. Returns seconds spent thinking, training, and on the sum.
@@ -131,8 +148,10 @@ class Team:
             train += trained
             good = self.kernel.add_rounded(self.sums[:-SLOTS], self.weights, count, constant, merge.LIMIT)
             self.sums[-SLOTS] += not good
+        summed = perf_counter() - start - think - train
+        factor = self.slow.wait(self.world.rank, (epoch - 1) * self.schedule.rounds + round_ + 1, think + train)
         self.listener.take(self.sums[-SLOTS:])
-        return think, train, perf_counter() - start - think - train
+        return factor * think, factor * train, summed
 
     def runaway(self, epoch: int, round_: int) -> MpinnError:
         """Return the error for weights that are not numbers, or beyond the limit, after a round (from 0)."""

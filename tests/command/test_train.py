@@ -208,10 +208,10 @@ def test_one_failing_rank_ends_all_with_one_line(data: Path, tmp_path: Path) -> 
         "from mpinn.parallel.round import Team\n"
         "from mpinn import train\n"
         "learn = Team.learn\n"
-        "def fail(self, batches, round_):\n"
+        "def fail(self, batches, epoch, round_):\n"
         "    if self.world.rank == 1 and round_ == 3:\n"
         "        raise MemoryError('no more')\n"
-        "    return learn(self, batches, round_)\n"
+        "    return learn(self, batches, epoch, round_)\n"
         "Team.learn = fail\n"
         "sys.exit(train.main(sys.argv[1:]))\n"
     )
@@ -226,6 +226,26 @@ def test_one_failing_rank_ends_all_with_one_line(data: Path, tmp_path: Path) -> 
     assert ran.returncode != 0
     (line,) = errors(ran.stderr)
     assert "rank 1" in line and "MemoryError" in line
+
+
+def test_a_slow_rank_gets_fewer_workers_and_the_weights_are_the_same(data: Path, tmp_path: Path) -> None:
+    options = ("--data", data, "--workers", 16, "--worker-batch", 10, "--epochs", 2, "--kernel", "reference")
+    said = {}
+    for balance in ("even", "measured"):
+        path = tmp_path / f"{balance}.json"
+        slow = {"MPINN_FAULT": "slow:rank=1,round=1,factor=4"}
+        ran = train(*options, "--balance", balance, "--result", path, ranks=2, **slow)
+        assert ran.returncode == 0, ran.stderr
+        said[balance] = json.loads(path.read_text())
+    even, measured = said["even"], said["measured"]
+    assert even["weights_sha256"] == measured["weights_sha256"]
+    assert even["workers_of_ranks"] == [8, 8]
+    assert measured["workers_of_ranks"][0] > 2 * measured["workers_of_ranks"][1]
+
+
+def test_a_fault_that_is_none_is_refused(data: Path) -> None:
+    ran = train("--data", data, MPINN_FAULT="slow:rank=1")
+    assert ran.returncode == 2 and len(errors(ran.stderr)) == 1 and "MPINN_FAULT" in ran.stderr
 
 
 def test_worlds_of_one_rank_are_refused(data: Path) -> None:

@@ -1,0 +1,144 @@
+"""`python -m mpinn.launch --host NAME -n 16 -- --epochs 5`: run training as a host profile asks.
+
+The profile says how many ranks a host takes, whether they may share cores, how they wait, where they are bound;
+this turns that into the options of the MPI in use: Open MPI 4 or 5, MPICH, or srun within a SLURM allocation.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from mpinn.cli import Parser, run_command
+from mpinn.errors import UsageError
+from mpinn.hosts.launcher import Launcher, find_launcher
+from mpinn.hosts.library import DETECTED, find
+from mpinn.hosts.profile import Mpi
+from mpinn.one_thread import VARIABLES
+
+VENDORS = {"openmpi": "Open MPI", "mpich": "MPICH"}
+SLURM_PLUGINS = {"openmpi": "pmix", "mpich": "pmi2"}
+
+
+def hosts_in(hostfile: Path | None) -> int:
+    """Return the number of hosts in a hostfile, 1 without one. Raises UsageError."""
+    if hostfile is None:
+        return 1
+    try:
+        lines = hostfile.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{hostfile}: cannot be read: {error}; python -m mpinn.hosts hostfile makes one") from None
+    hosts = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not hosts:
+        raise UsageError(f"{hostfile}: no hosts; python -m mpinn.hosts hostfile makes one")
+    return len(hosts)
+
+
+def check_ranks(mpi: Mpi, ranks: int, hosts: int) -> None:
+    """Raise UsageError for more ranks than the profile finds worth running on so many hosts."""
+    if ranks > mpi.max_ranks * hosts:
+        raise UsageError(
+            f"-n {ranks}: the host profile allows {mpi.max_ranks} ranks a host, on {hosts}: take "
+            f"-n {mpi.max_ranks * hosts} with --workers {ranks}, or --force"
+        )
+
+
+def check_vendor(launcher: Launcher) -> None:
+    """Raise UsageError where mpi4py belongs to another MPI than the launcher."""
+    from mpinn.parallel.world import library, vendor
+
+    if vendor() != VENDORS[launcher.vendor]:
+        raise UsageError(
+            f"{launcher.path} is {VENDORS[launcher.vendor]}'s, but mpi4py belongs to {library()}: activate the "
+            "environment that has both, or install mpi4py for this MPI"
+        )
+
+
+def threads() -> dict[str, str]:
+    """Return the variables that give every rank one BLAS thread, unless the user says otherwise."""
+    return {name: os.environ.get(name, "1") for name in VARIABLES}
+
+
+def open_mpi(mpi: Mpi, launcher: Launcher, ranks: int, hostfile: Path | None) -> list[str]:
+    """Return the mpirun line of Open MPI. Versions 4 and 5 take the same words.
+
+    Over several hosts ranks go round them in turn: by slot, version 5 would put all of them on the first.
+    """
+    shared = ranks > mpi.slots * hosts_in(hostfile)
+    map_by = "node" if hostfile else mpi.map_by
+    return [
+        *(str(launcher.path), "-n", str(ranks)),
+        *(("--hostfile", str(hostfile)) if hostfile else ()),
+        *("--map-by", map_by + (":OVERSUBSCRIBE" if mpi.oversubscribe.allowed else "")),
+        *("--bind-to", "none" if shared else mpi.bind_to),
+        *("--mca", "mpi_yield_when_idle", str(int(mpi.wait_policy == "yield"))),
+        *(word for name, value in threads().items() for word in ("-x", f"{name}={value}")),
+    ]
+
+
+def mpich(mpi: Mpi, launcher: Launcher, ranks: int, hostfile: Path | None) -> list[str]:
+    """Return the mpirun line of MPICH, which has no wait policy to set and shares cores without being told."""
+    shared = ranks > mpi.slots * hosts_in(hostfile)
+    return [
+        *(str(launcher.path), "-n", str(ranks)),
+        *(("-f", str(hostfile)) if hostfile else ()),
+        *("-bind-to", "none" if shared else mpi.bind_to),
+        *(word for name, value in threads().items() for word in ("-genv", name, value)),
+    ]
+
+
+def slurm(mpi: Mpi, launcher: Launcher, ranks: int) -> list[str]:
+    """Return the srun line within a SLURM allocation, whose hosts it uses; SLURM passes the environment on."""
+    shared = ["--overcommit"] if mpi.oversubscribe.allowed else []
+    policy = f"OMPI_MCA_mpi_yield_when_idle={int(mpi.wait_policy == 'yield')}"
+    variables = [f"{name}={value}" for name, value in threads().items()] + [policy]
+    return ["srun", f"--ntasks={ranks}", f"--mpi={SLURM_PLUGINS[launcher.vendor]}", *shared, "env", *variables]
+
+
+def line(mpi: Mpi, launcher: Launcher, ranks: int, hostfile: Path | None, options: list[str]) -> list[str]:
+    """Return the whole command. Raises UsageError."""
+    if "SLURM_JOB_ID" in os.environ and hostfile is None:
+        start = slurm(mpi, launcher, ranks)
+    else:
+        start = (open_mpi if launcher.vendor == "openmpi" else mpich)(mpi, launcher, ranks, hostfile)
+    return [*start, sys.executable, "-m", "mpinn.train", *options]
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m mpinn.launch",
+        description="Run `python -m mpinn.train` under the MPI in use, as a host profile asks.",
+        epilog="Example: python -m mpinn.launch --host banana-pi-m3 -n 16 -- --merge block-momentum --epochs 15",
+    )
+    parser.add_argument("--host", default=DETECTED, metavar="NAME", help="host profile (default: this machine's)")
+    parser.add_argument("-n", type=int, metavar="RANKS", help="ranks (default: the profile's slots on every host)")
+    parser.add_argument("--hostfile", type=Path, metavar="FILE", help="hosts, as `mpinn.hosts hostfile` writes them")
+    parser.add_argument("--force", action="store_true", help="run more ranks than the profile allows")
+    parser.add_argument("--dry-run", action="store_true", help="print the command and stop")
+    parser.add_argument("options", nargs="*", metavar="-- TRAIN OPTIONS", help="see python -m mpinn.train --help")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Become the launcher, so that signals and the exit status are its own. Raises UsageError, MpinnError."""
+    asked = parser().parse_args(arguments)
+    mpi = find(asked.host).mpi
+    hosts = hosts_in(asked.hostfile)
+    ranks = mpi.slots * hosts if asked.n is None else asked.n
+    if ranks < 1:
+        raise UsageError(f"-n {ranks}: at least 1 rank")
+    launcher = find_launcher()
+    check_vendor(launcher)
+    if not asked.force:
+        check_ranks(mpi, ranks, hosts)
+    command = line(mpi, launcher, ranks, asked.hostfile, asked.options)
+    if asked.dry_run:
+        print(shlex.join(command))
+        return
+    sys.stdout.flush()
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    run_command(main)
