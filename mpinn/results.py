@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from mpinn.checkpoint import write_atomically
-from mpinn.parallel.round import PHASES
 
 SCHEMA_VERSION = 1
+PHASES = ("think", "train", "merge", "wait")
 
 
 def without_nan(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mpinn.config import Config
 from mpinn.data import Dataset
-from mpinn.parallel.round import PHASES
+from mpinn.results import PHASES
 
 ROW = "{:>5}  {:>8}  {:>8}  {:>8}  {:>11}  {:>5}  {:>5}  {:>5}  {:>5}"
 REFRESH = 0.1  # seconds between two states of the bar

@@ -18,7 +18,6 @@ from mpinn.parallel.world import MPI, World
 from mpinn.requests import SLOTS, Listener, Requests
 from mpinn.schedule import Schedule, assign, assign_by_speed, epoch_order
 
-PHASES = ("think", "train", "merge", "wait")
 BLOCK = 1000  # exemplars classified at a time; fixed, so that no rounding depends on the number of ranks
 
 
@@ -98,7 +97,7 @@ class Team:
         """
         start = perf_counter()
         batches = self.scatter_batches(epoch)
-        phases = np.zeros(4)
+        phases = np.zeros(4)  # think, train, merge, wait
         stays = np.zeros(self.schedule.rounds)  # seconds in the collective
         requests = Requests()
         done = first_round
@@ -123,7 +122,7 @@ class Team:
         self.world.comm.Allreduce(stays, shortest, MPI.MIN)
         phases[2] += shortest.sum()
         phases[3] = (stays - shortest).sum()
-        gathered = np.empty((self.world.size, len(PHASES)))
+        gathered = np.empty((self.world.size, len(phases)))
         self.world.comm.Allgather(phases, gathered)
         return Progress(done, seconds, gathered, requests)
 

@@ -11,9 +11,10 @@ from mpinn import kernels
 from mpinn.data import Dataset
 from mpinn.errors import MpinnError
 from mpinn.network import Network
-from mpinn.parallel.round import PHASES, Team
+from mpinn.parallel.round import Team
 from mpinn.parallel.world import World
 from mpinn.requests import Listener
+from mpinn.results import PHASES
 from mpinn.schedule import Schedule
 from tests.digits import digits
 
