@@ -6,6 +6,7 @@ succeeds without the extension, and the program says that it runs the NumPy kern
 
 import os
 
+from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 # Flags are named one by one. None of them lets the compiler regroup sums: the kernel's bits depend on the
@@ -19,11 +20,8 @@ native = Extension(
     optional=True,
 )
 
-try:
-    from Cython.Build import cythonize
-
-    extensions = cythonize([native], compiler_directives={"language_level": 3})
-except ImportError:  # pip always has Cython: it is a build requirement; a bare `python setup.py` may not
-    extensions = []
+extensions = cythonize([native], compiler_directives={"language_level": 3})
+for extension in extensions:
+    extension.optional = native.optional  # cythonize forgets it
 
 setup(ext_modules=extensions)
