@@ -89,10 +89,10 @@ def test_killed_while_writing_the_last_good_snapshot_is_there(tmp_path: Path) ->
         "for epoch in range(2, 10**9): store.save(snapshot(epoch))\n"
     )
     last = 0
-    for trial in range(15):
+    for trial in range(8):
         process = subprocess.Popen([sys.executable, "-c", loop, tmp_path], stdout=subprocess.PIPE)
         assert process.stdout and process.stdout.readline() == b"saving\n"
-        time.sleep(0.003 * trial)
+        time.sleep(0.005 * trial)
         process.kill()
         process.communicate()
         newest = checkpoint.number_of(checkpoint.files(tmp_path)[0])
