@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m mpinn.launch",
         description="Run `python -m mpinn.train` under the MPI in use, as a host profile asks.",
-        epilog="Example: python -m mpinn.launch --host banana-pi-m3 -n 16 -- --merge block-momentum --epochs 15",
+        epilog="Example: python -m mpinn.launch --host banana-pi-m3 -n 16 -- --merge block-momentum --worker-batch 25",
     )
     parser.add_argument("--host", default=DETECTED, metavar="NAME", help="host profile (default: this machine's)")
     parser.add_argument("-n", type=int, metavar="RANKS", help="ranks (default: the profile's slots on every host)")
