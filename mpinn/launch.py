@@ -100,13 +100,13 @@ def slurm(mpi: Mpi, launcher: Launcher, ranks: int) -> list[str]:
     return ["srun", f"--ntasks={ranks}", f"--mpi={SLURM_PLUGINS[launcher.vendor]}", *shared, "env", *variables]
 
 
-def line(mpi: Mpi, launcher: Launcher, ranks: int, hostfile: Path | None, options: list[str]) -> list[str]:
-    """Return the whole command. Raises UsageError."""
+def line(mpi: Mpi, launcher: Launcher, ranks: int, hostfile: Path | None, program: list[str]) -> list[str]:
+    """Return the command that runs a program, given as its words, on every rank."""
     if "SLURM_JOB_ID" in os.environ and hostfile is None:
         start = slurm(mpi, launcher, ranks)
     else:
         start = (open_mpi if launcher.vendor == "openmpi" else mpich)(mpi, launcher, ranks, hostfile)
-    return [*start, sys.executable, "-m", "mpinn.train", *options]
+    return [*start, *program]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -136,7 +136,8 @@ def main(arguments: list[str] | None = None) -> None:
     check_vendor(launcher)
     if not asked.force:
         check_ranks(mpi, ranks, hosts)
-    command = line(mpi, launcher, ranks, asked.hostfile, asked.options)
+    train = [sys.executable, "-m", "mpinn.train", *asked.options]
+    command = line(mpi, launcher, ranks, asked.hostfile, train)
     if asked.dry_run:
         print(shlex.join(command))
         return

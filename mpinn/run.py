@@ -197,6 +197,7 @@ class Run:
             "test_accuracy": test,
             **state.history["partial"],
             "evaluate_seconds": perf_counter() - start,
+            "weights_sha256": weights_sha256(state.weights),
         }
         self.epochs.append(row)
         self.screen.row(row, self.schedule.exemplars)

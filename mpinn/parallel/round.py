@@ -56,7 +56,7 @@ class Team:
         self.momentum = momentum
         self.listener = listener
         self.assignment = assign(schedule.workers, world.size)
-        self.slow = fault.asked_for()
+        self.fault = fault.asked_for()
         self.weights = np.empty_like(master)  # of the worker at work
         self.sums = np.zeros(len(master) + SLOTS)  # what Allreduce adds up: terms of the mean, then requests
 
@@ -133,6 +133,8 @@ class Team:
         """
         start = perf_counter()
         constant = merge.rounding_constant(self.schedule.count(round_))
+        of_run = (epoch - 1) * self.schedule.rounds + round_ + 1
+        self.fault.flip(self.world.rank, of_run, self.master)
         think = train = 0.0
         self.sums[:] = 0
         for batch, worker in zip(batches, self.workers, strict=True):
@@ -148,7 +150,7 @@ class Team:
             good = self.kernel.add_rounded(self.sums[:-SLOTS], self.weights, count, constant, merge.LIMIT)
             self.sums[-SLOTS] += not good
         summed = perf_counter() - start - think - train
-        factor = self.slow.wait(self.world.rank, (epoch - 1) * self.schedule.rounds + round_ + 1, think + train)
+        factor = self.fault.wait(self.world.rank, of_run, think + train)
         self.listener.take(self.sums[-SLOTS:])
         return factor * think, factor * train, summed
 

@@ -243,6 +243,21 @@ def test_a_slow_rank_gets_fewer_workers_and_the_weights_are_the_same(data: Path,
     assert measured["workers_of_ranks"][0] > 2 * measured["workers_of_ranks"][1]
 
 
+def test_a_flipped_bit_changes_the_weights_from_its_round_on(data: Path, tmp_path: Path) -> None:
+    results = {}
+    for name, fault in (("whole", {}), ("flipped", {"MPINN_FAULT": "flip:rank=1,round=13"})):
+        path = tmp_path / name
+        ran = train(
+            *("--data", data, "--epochs", 3, "--worker-batch", 10, "--result", path), ranks=2, **fault
+        )
+        assert ran.returncode == 0, ran.stderr
+        results[name] = json.loads(path.read_text())
+    whole, flipped = ([row["weights_sha256"] for row in results[name]["epochs"]] for name in ("whole", "flipped"))
+    first_wrong = 12 // results["whole"]["rounds_per_epoch"]
+    assert [a == b for a, b in zip(whole, flipped, strict=True)] == [epoch < first_wrong for epoch in range(3)]
+    assert results["whole"]["weights_sha256"] == whole[-1]
+
+
 def test_a_fault_that_is_none_is_refused(data: Path) -> None:
     ran = train("--data", data, MPINN_FAULT="slow:rank=1")
     assert ran.returncode == 2 and len(errors(ran.stderr)) == 1 and "MPINN_FAULT" in ran.stderr
