@@ -8,7 +8,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,8 @@ class Suite:
     warm_up: int = entry("epochs at the start of a training run that speed figures leave out", least=0, default=1)
     minimum_seconds: float = entry("time of measured work that makes a figure official", least=0, unit="s", default=5.0)
     target_accuracy: float = entry("test accuracy of the figure of merit", least=0, most=100, unit="%", default=97.0)
-    name: str = field(default="", metadata=dict(help="", choices=()))
-    experiments: dict[str, dict[str, Any]] = field(default_factory=dict)  # as the file says them, options merged
+    name: str = entry("name of its file", default="")
+    experiments: dict[str, dict[str, Any]] = entry("as the file says them, common options merged", default=None)
 
 
 @dataclass(frozen=True)
