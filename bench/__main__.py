@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from bench import compare, export, fitness, run, suite
+from bench.report import command
 from mpinn.cli import Parser, run_command
 from mpinn.version import __version__
 
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"mpinn {__version__}")
     commands = parser.add_subparsers(metavar="VERB", required=True)
     add_list(commands)
-    for module in (run, fitness, compare, export):
+    for module in (run, fitness, command, compare, export):
         module.add_parser(commands)
     asked = parser.parse_args(arguments)
     status: int = asked.command(asked)

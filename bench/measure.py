@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -203,9 +204,15 @@ def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
         "environment": left.get("environment", {}),
         "started": started,
         "wall_seconds": wall,
-        "command": line,
+        "command": shown(place, line),
         "result": str(result.relative_to(place.directory)) if left else None,
     }
+
+
+def shown(place: Place, line: list[str]) -> str:
+    """Return a command line as a record keeps it: without the directories of this installation and of the results."""
+    names = {sys.executable: "python", str(place.launcher.path): "mpirun"}
+    return shlex.join(names.get(word, word.removeprefix(f"{place.directory}/")) for word in line)
 
 
 def wrong(place: Place, point: Point, repeat: int, left: dict[str, Any]) -> list[str]:

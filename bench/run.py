@@ -179,7 +179,7 @@ def keep_environment(place: Place) -> None:
         "mpinn": __version__,
         "commit": environment.commit(),
         "python": platform.python_version(),
-        "mpi": str(place.launcher),
+        "mpi": f"{launch.VENDORS[place.launcher.vendor]} {place.launcher.version}",
         "unfit": [
             f"{finding.what}: {finding.found}; {finding.cure}"
             for finding in fitness.findings(place.profile)

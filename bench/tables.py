@@ -29,7 +29,7 @@ def show(table: Table) -> None:
 
 
 def markdown(table: Table) -> str:
-    """Return the table as Markdown, its title above it."""
+    """Return the table as Markdown, its title, where it has one, above it."""
     lines = [table.columns, ["---"] * len(table.columns), *table.rows]
     body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"**{table.title}**\n\n{body}"
+    return f"**{table.title}**\n\n{body}" if table.title else body

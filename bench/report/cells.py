@@ -1,0 +1,96 @@
+"""Tables of a report: cells that know the records their number came from."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bench import analysis, statistics
+from bench.analysis import Row, Run
+from bench.records import INVALID, Record
+from bench.suite import Figure
+
+LABELS = {
+    "epoch_seconds": "seconds an epoch",
+    "round_milliseconds": "milliseconds a round",
+    "exemplar_microseconds": "microseconds an exemplar",
+    "train_accuracy": "accuracy on the training set, %",
+    "test_accuracy": "accuracy on the test set, %",
+    "worker_batch": "worker batch",
+    "layers": "layers",
+}
+
+
+class Cell(NamedTuple):
+    text: str
+    records: Sequence[Record] = ()  # that the number came from
+    doubtful: bool = False  # a record behind it is not VALID, or too short
+
+
+class Part(NamedTuple):
+    """A table, with a line of text below it."""
+
+    columns: list[str]
+    rows: list[list[Cell]]
+    note: str = ""
+
+
+def label(name: str) -> str:
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def number(value: float) -> str:
+    """Return a number with four significant digits, thousands grouped."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def cell(row: Row, value: float, form: str = "") -> Cell:
+    doubtful = any(one["verdict"] != "VALID" for one in row.records) or analysis.unofficial(row)
+    return Cell(format(value, form) if form else number(value), row.records, doubtful)
+
+
+def remarks(row: Row) -> list[str]:
+    """Return what the reader of a row must know."""
+    verdicts = {one["verdict"] for one in row.records} - {"VALID"}
+    return [*sorted(verdicts), *(["too short to be official"] if analysis.unofficial(row) else [])]
+
+
+def cell_note(row: Row) -> Cell:
+    verdicts = sorted({one["verdict"] for one in row.records} - {"VALID"})
+    return Cell(", ".join(verdicts))
+
+
+def table_of(name: str, figure: Figure, run: Run, title: str) -> Part:
+    """Return a row a point, with the median of each metric of the figure (all where it names none) and its range."""
+    groups = analysis.by_point(run.records, name)
+    units = {key: unit for group in groups.values() for one in group for key, unit in one["units"].items()}
+    metrics = [metric for metric in (figure.y or units) if metric in units]
+    table = []
+    for group in sorted(groups.values(), key=lambda found: analysis.setting_key(found[0])):
+        kept = [one for one in group if one["verdict"] != INVALID]
+        if not kept:
+            continue
+        cells = [Cell(group[0]["point"].partition("/")[2] or group[0]["point"])]
+        for metric in metrics:
+            having = [one for one in kept if one["metrics"].get(metric) is not None]
+            if not having:
+                cells.append(Cell(""))
+                continue
+            row = Row(group[0]["point"], having, statistics.spread(analysis.values(having, metric)))
+            low, middle, high, repeats = row.spread
+            span = f" ({number(low)} to {number(high)})" if repeats > 1 and number(low) != number(high) else ""
+            cells.append(Cell(number(middle) + span, row.records, bool(remarks(row))))
+        cells.append(Cell(", ".join(remarks(Row(group[0]["point"], kept, statistics.Spread(0, 0, 0, 0))))))
+        table.append(cells)
+    columns = [
+        "",
+        *(
+            f"{label(metric)}"
+            + (
+                f", {units[metric]}"
+                if units[metric] not in ("1", "%", "epochs") and units[metric] not in label(metric)
+                else ""
+            )
+            for metric in metrics
+        ),
+        "",
+    ]
+    return Part(columns, table, title)

@@ -1,0 +1,57 @@
+"""`bench report`: result directories as one self-contained page, a Markdown summary and figures."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench import analysis
+from mpinn.checkpoint import write_atomically
+from mpinn.errors import MpinnError, UsageError
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="make the page of a run",
+        description="Write report.html (one page, no network needed), report.md and figures/*.svg from the records of "
+        "a result directory; of several, with the hosts side by side.",
+    )
+    parser.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="result directory of `bench run`")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes (default: the first DIR)")
+    parser.set_defaults(command=report)
+
+
+def report(asked: argparse.Namespace) -> int:
+    """Write the report; return the exit status. Raises UsageError, MpinnError."""
+    try:
+        from bench.report import figures, page, sections
+    except ImportError as error:
+        raise UsageError(f"{error}: the report needs more packages: pip install 'mpinn-bench[bench]'") from None
+    runs = [analysis.open_run(directory) for directory in asked.directories]
+    titles = names(runs)
+    title, description = (runs[0].plan["suite"][key] for key in ("title", "description"))
+    made = sections.of_run(runs, titles)
+    out = asked.out or asked.directories[0]
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MpinnError(f"{out}: cannot be written: {error.strerror}; give --out another place") from None
+    for section in made:
+        if section.svg:
+            write_atomically(out / "figures" / f"{section.name}.svg", figures.alone(section.svg).encode())
+    write_atomically(out / "report.html", page.html(title, description, runs, titles, made).encode())
+    write_atomically(out / "report.md", page.summary(title, runs, titles, made).encode())
+    print(f"{out / 'report.html'}, {out / 'report.md'} and {sum(bool(one.svg) for one in made)} figures")
+    return 0
+
+
+def names(runs: list[analysis.Run]) -> list[str]:
+    """Return a name for each run: its host's, with the directory's where two would be alike."""
+    hosts = [str(run.sessions[-1]["host"] if run.sessions else run.plan["profile"]["title"]) for run in runs]
+    hosts = [
+        run.plan["profile"]["title"] if run.plan["profile"]["name"] != "detected" else host
+        for run, host in zip(runs, hosts, strict=True)
+    ]
+    if len(set(hosts)) == len(hosts):
+        return hosts
+    return [f"{host} ({run.directory})" for host, run in zip(hosts, runs, strict=True)]

@@ -1,0 +1,121 @@
+"""Figures as SVG text that follows the page: text and axes take the colour of the text around them."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+INK = "#010203"  # stands for currentColor
+COLOURS = ("#3b82c4", "#d9822b", "#3f9c5a", "#c2528b", "#8a6fd1", "#8c8c2b", "#2ba3a3", "#b05a3c")  # on light and dark
+MARKS = "osD^vP*X"
+SIZE = (6.4, 4.0)  # inches
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mpinn",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+
+
+class Line(NamedTuple):
+    """A curve with the band that its repeats span; `low` and `high` are empty where there is none."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    published: bool = False  # points of a text: marks without a line
+
+
+def lines(name: str, drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool = False) -> str:
+    """Return a figure of curves. With `ideal`, the line on which y equals x."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = empty(x, y)
+        for number, line in enumerate(drawn):
+            colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+            style = "" if line.published or len(line.x) == 1 else "-"
+            axes.plot(line.x, line.y, style, marker=mark, color=colour, label=line.label, markersize=5)
+            if line.low:
+                axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
+        points = sorted({value for line in drawn for value in line.x})
+        if ideal:
+            curve = np.linspace(points[0], points[-1], 100)  # not straight where x is logarithmic
+            axes.plot(curve, curve, ":", color=INK, alpha=0.6, label="ideal")
+        if log:
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        if len(points) <= 8:
+            axes.set_xticks(points)
+        return text(figure, axes, name, len(drawn) + ideal > 1)
+
+
+def stacks(name: str, labels: Sequence[str], parts: Mapping[str, Sequence[float]], y: str) -> str:
+    """Return stacked bars: parts, by name, one value a label."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = empty("", y)
+        bottom = [0.0] * len(labels)
+        for number, (part, values) in enumerate(parts.items()):
+            axes.bar(labels, values, 0.6, bottom, label=part, color=COLOURS[number])
+            bottom = [below + value for below, value in zip(bottom, values, strict=True)]
+        return text(figure, axes, name, True)
+
+
+def bars(name: str, drawn: Sequence[tuple[str, float, float, float]], x: str) -> str:
+    """Return horizontal bars: (label, minimum, median, maximum) each, the median's length, the others as whiskers."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = empty(x, "")
+        figure.set_figheight(1 + 0.4 * len(drawn))
+        labels = [label for label, *_ in drawn]
+        middles = [middle for _, _, middle, _ in drawn]
+        whiskers = [[middle - low for _, low, middle, _ in drawn], [high - middle for _, _, middle, high in drawn]]
+        axes.barh(labels, middles, 0.6, xerr=whiskers, color=COLOURS[0], ecolor=INK)
+        axes.invert_yaxis()
+        return text(figure, axes, name, False)
+
+
+def empty(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.25, color=INK)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def text(figure: Figure, axes: Axes, name: str, legend: bool) -> str:
+    """Return the figure as an <svg> element whose ids begin with its name."""
+    if legend:
+        figure.legend(loc="outside lower center", ncols=2)
+    written = io.StringIO()
+    figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    svg = written.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+    if size:
+        svg = svg.replace(size[0], f'role="img" aria-label="{name}" width="{size[1]}pt"', 1)
+    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL).strip()
+
+
+def alone(svg: str) -> str:
+    """Return an <svg> element as a file of its own: dark on white, wherever it is shown."""
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + svg.replace(
+        "<svg ", '<svg style="color: #1a1a1a; background: #ffffff" ', 1
+    )

@@ -1,0 +1,200 @@
+"""The report as one HTML page without any other file, and as a Markdown summary."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from bench import analysis
+from bench.analysis import Run
+from bench.records import DEGRADED, INVALID, VALID, Record
+from bench.report.cells import Cell, number
+from bench.report.sections import Section
+from bench.tables import Table, markdown
+
+RECORD_COLUMNS = ("repeat", "official")
+HOST_COLUMNS = ("clock_mhz", "temperature_c", "busy_with_others", "steal_percent", "load_before", "load_after")
+
+
+def html(title: str, description: str, runs: Sequence[Run], titles: Sequence[str], sections: Sequence[Section]) -> str:
+    """Return the page."""
+    anchors = Anchors(runs)
+    template = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    source = resources.files("bench.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    return template.from_string(source).render(
+        title=title,
+        description=description,
+        hosts=[host(run, name, anchors) for run, name in zip(runs, titles, strict=True)],
+        sections=[
+            section._asdict()
+            | {"parts": [part._asdict() | {"rows": linked(part.rows, anchors)} for part in section.parts]}
+            for section in sections
+        ],
+        groups=[
+            group for run, name in zip(runs, titles, strict=True) for group in groups(run, name, len(runs) > 1, anchors)
+        ],
+    )
+
+
+class Anchors:
+    """Where on the page records are: a name for each record, and one for all of its point."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.names: dict[int, str] = {}
+        self.points: dict[int, str] = {}
+        for which, run in enumerate(runs):
+            for record in run.records:
+                point = re.sub(r"[^a-zA-Z0-9]+", "-", record["point"])
+                self.points[id(record)] = f"point-{which}-{point}"
+                self.names[id(record)] = f"record-{which}-{point}-{record['repeat']}"
+
+    def of(self, records: Sequence[Record]) -> str:
+        """Return the anchor of what a number came from, or an empty string."""
+        if not records:
+            return ""
+        return self.names[id(records[0])] if len(records) == 1 else self.points[id(records[0])]
+
+
+def linked(rows: Sequence[Sequence[Cell]], anchors: Anchors) -> list[list[dict[str, Any]]]:
+    return [
+        [
+            {
+                "text": cell.text,
+                "anchor": anchors.of(cell.records),
+                "doubtful": cell.doubtful,
+                "wordy": len(cell.text) > 40,
+            }
+            for cell in row
+        ]
+        for row in rows
+    ]
+
+
+def host(run: Run, title: str, anchors: Anchors) -> dict[str, Any]:
+    """Return what the page says of one run: figure of merit, verdicts, environment."""
+    verdicts = Counter(record["verdict"] for record in run.records)
+    reasons = Counter(reason for record in run.records for reason in record["reasons"])
+    best = merit(run)
+    return {
+        "title": title,
+        "count": len(run.records),
+        "verdicts": [(name, verdicts[name]) for name in (VALID, DEGRADED, INVALID) if verdicts[name]],
+        "unofficial": sum(not record["official"] for record in run.records),
+        "minimum": f"{run.plan['suite']['minimum_seconds']:g}",
+        "reasons": reasons.most_common(),
+        "merit": best and {**best, "anchor": anchors.of(best["records"])},
+        "facts": facts(run),
+    }
+
+
+def merit(run: Run) -> dict[str, Any] | None:
+    """Return the figure of merit in words: seconds to the target accuracy, and the settings that reached it."""
+    best = analysis.merit(run)
+    if best is None:
+        return None
+    first = best.records[0]
+    options = [f"{name.replace('_', ' ')} {value}" for name, value in first["options"].items() if name != "epochs"]
+    ranks = (
+        f"{first['ranks']} rank{'s' * (first['ranks'] > 1)}, {first['workers']} worker{'s' * (first['workers'] > 1)}"
+    )
+    spread = best.spread
+    return {
+        "seconds": number(spread.median),
+        "target": f"{run.plan['suite']['target_accuracy']:g}",
+        "how": ", ".join([ranks, *options])
+        + f"; {number(spread.min)} to {number(spread.max)} s in {spread.repeats} repeats",
+        "records": best.records,
+    }
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Return the environment as names and values; what differed between sessions is given for each."""
+    machine = run.plan["profile"]["machine"]
+    cores = sum(cluster["cores"] for cluster in machine["clusters"])
+    trained = [
+        record["environment"] for record in run.records if record["program"] == "train" and record["environment"]
+    ]
+    found = [
+        ("host profile", run.plan["profile"]["title"]),
+        ("cores", f"{cores}: " + ", ".join(f"{one['cores']} x {one['name']}" for one in machine["clusters"])),
+        ("kernel", ", ".join(sorted({about["kernel_id"] for about in trained}))),
+        ("wait policy", ", ".join(sorted({about["wait_policy"] for about in trained}))),
+        ("hosts", ", ".join(sorted({node["host"] for about in trained for node in about["nodes"]}))),
+    ]
+    for name in ("processor", "architecture", "system", "memory_mib", "mpi", "mpinn", "commit", "python", "started"):
+        found.append((name.replace("_mib", ", MiB"), "; ".join(dict.fromkeys(str(one[name]) for one in run.sessions))))
+    unfit = dict.fromkeys(words for one in run.sessions for words in one["unfit"])
+    found.append(("unfit at the start", "; ".join(unfit) or "nothing found"))
+    return [(name, value) for name, value in found if value]
+
+
+def groups(run: Run, title: str, several: bool, anchors: Anchors) -> list[dict[str, Any]]:
+    """Return the records of a run for the end of the page, by point."""
+    found = []
+    for point, records in sorted(analysis.by_point(run.records).items()):
+        first = records[0]
+        metrics = list(dict.fromkeys(name for record in records for name in record["metrics"]))
+        units = {name: unit for record in records for name, unit in record["units"].items()}
+        columns = [*RECORD_COLUMNS, *HOST_COLUMNS, *(f"{name} [{units[name]}]" for name in metrics)]
+        settings = {
+            **first["options"],
+            **{name: first[name] for name in ("ranks", "workers", "wait_policy") if first[name]},
+        }
+        found.append(
+            {
+                "anchor": anchors.points[id(first)],
+                "title": f"{title}: {point}" if several else point,
+                "about": f"{first['program']}; " + ", ".join(f"{name} {value}" for name, value in settings.items()),
+                "columns": [column.replace("_", " ") for column in columns] + ["verdict"],
+                "rows": [row(record, metrics, anchors) for record in sorted(records, key=lambda one: one["repeat"])],
+            }
+        )
+    return found
+
+
+def row(record: Record, metrics: Sequence[str], anchors: Anchors) -> dict[str, Any]:
+    values = [record["hosts"][0][name] if record["hosts"] else None for name in HOST_COLUMNS]
+    values += [record["metrics"].get(name) for name in metrics]
+    return {
+        "anchor": anchors.names[id(record)],
+        "cells": [
+            str(record["repeat"] + 1),
+            "yes" if record["official"] else "no",
+            *("" if value is None else number(value) for value in values),
+        ],
+        "verdict": record["verdict"],
+        "reasons": "; ".join(record["reasons"]),
+    }
+
+
+def summary(title: str, runs: Sequence[Run], titles: Sequence[str], sections: Sequence[Section]) -> str:
+    """Return the Markdown summary."""
+    lines = [f"# {title}", ""]
+    for run, name in zip(runs, titles, strict=True):
+        verdicts = Counter(record["verdict"] for record in run.records)
+        best = merit(run)
+        lines += [f"## {name}", ""] if len(runs) > 1 else []
+        if best:
+            lines += [f"**{best['seconds']} s** of training to {best['target']}% on the test set: {best['how']}.", ""]
+        lines += [
+            f"{len(run.records)} records: "
+            + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+            + ".",
+            "",
+        ]
+        lines += [f"- {key}: {value}" for key, value in facts(run)] + [""]
+    for section in sections:
+        lines += [f"## {section.title}", ""]
+        lines += [f"{section.paper} of the paper.", ""] if section.paper else []
+        lines += [section.note, ""] if section.note else []
+        for part in section.parts:
+            if part.rows:
+                rows = [[cell.text for cell in cells] for cells in part.rows]
+                lines += [markdown(Table("", part.columns, rows)), ""]
+                lines += [part.note, ""] if part.note else []
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""From records to the sections of a report: one an experiment, with hosts side by side."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from bench.analysis import Run
+from bench.records import INVALID
+from bench.report.cells import Part
+from bench.report.kinds import KINDS
+from bench.suite import Figure
+from mpinn.hosts.schema import read
+
+
+class Section(NamedTuple):
+    name: str  # of its anchor and its file
+    title: str
+    paper: str  # figure or lesson of the paper
+    note: str
+    svg: str  # empty where nothing could be drawn
+    parts: list[Part]
+
+
+def of_run(runs: Sequence[Run], titles: Sequence[str]) -> list[Section]:
+    """Return the sections of one or more runs: hosts side by side where they have an experiment in common."""
+    found = []
+    experiments: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        for name, about in run.plan["suite"]["experiments"].items():
+            experiments.setdefault(name, about)
+    for name, about in experiments.items():
+        hosts = [
+            (title, run) for title, run in zip(titles, runs, strict=True) if name in run.plan["suite"]["experiments"]
+        ]
+        found.append(section(name, about, hosts))
+    return found
+
+
+def section(name: str, about: dict[str, Any], hosts: list[tuple[str, Run]]) -> Section:
+    """Return the section of one experiment."""
+    figure = read(Figure, about["figure"]) if about.get("figure") else Figure("table")
+    notes = [figure.note] if figure.note else []
+    missing = {why for _, run in hosts for point, why in run.left_out.items() if point.partition("/")[0] == name}
+    notes += [f"Left out: {why}." for why in sorted(missing)]
+    wrong = {
+        f"{one['point']}: {one['reasons'][0]}"
+        for _, run in hosts
+        for one in run.records
+        if one["experiment"] == name and one["verdict"] == INVALID
+    }
+    notes += [f"INVALID, so without figures: {why}." for why in sorted(wrong)]
+    svg, parts = KINDS[figure.kind](name, figure, hosts)
+    if not svg and figure.kind != "table":
+        notes.append("Nothing could be drawn: no right result was recorded.")
+    if figure.paper and not figure.published:
+        notes.append("The paper's text has no numbers for this, so no published values are shown.")
+    return Section(name, about["title"], figure.paper or "", " ".join(notes), svg, parts)
