@@ -36,7 +36,8 @@ def reading(root: Path = Path("/")) -> Reading:
         "governors": governors(root),
         "time_in_state": time_in_state(root),
         "mhz": mhz(root),
-        "max_mhz": max_mhz(root),
+        "allowed_mhz": policy_mhz(root, "scaling_max_freq"),
+        "max_mhz": policy_mhz(root, "cpuinfo_max_freq"),
         "throttle_count": throttle_count(root),
         "undervoltage": undervoltage(root),
         "temperature_c": temperature(root),
@@ -83,14 +84,14 @@ def time_in_state(root: Path) -> dict[str, dict[str, float]]:
 
 def mhz(root: Path) -> list[float]:
     """Return the present clock of each policy, or of each CPU where only /proc/cpuinfo says it."""
-    found = [khz / 1000 for policy in policies(root) if (khz := number(policy / "scaling_cur_freq"))]
+    found = policy_mhz(root, "scaling_cur_freq")
     lines = [] if found else text(root / "proc/cpuinfo").splitlines()
     return found or [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
 
 
-def max_mhz(root: Path) -> list[float]:
-    """Return the highest clock of each policy."""
-    return [khz / 1000 for policy in policies(root) if (khz := number(policy / "cpuinfo_max_freq"))]
+def policy_mhz(root: Path, file: str) -> list[float]:
+    """Return a clock of each policy: scaling_cur_freq now, scaling_max_freq allowed, cpuinfo_max_freq possible."""
+    return [khz / 1000 for policy in policies(root) if (khz := number(policy / file))]
 
 
 def throttle_count(root: Path) -> int | None:

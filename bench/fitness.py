@@ -47,7 +47,7 @@ def check(asked: argparse.Namespace) -> int:
 def findings(profile: Profile, root: Path = Path("/")) -> list[Finding]:
     """Return what there is to say of the machine whose /proc and /sys lie under `root`, read now."""
     now = conditions.glance() if root == Path("/") else conditions.reading(root)
-    always = [busy(now), memory(now, profile, root), offline(now), *clocks(now, profile)]
+    always = [busy(now), memory(now, profile, root), offline(now), *clocks(now)]
     return always + [finding for finding in (heat(now, profile), supply(now)) if finding]
 
 
@@ -103,20 +103,19 @@ def offline(now: dict[str, Any]) -> Finding:
     )
 
 
-def clocks(now: dict[str, Any], profile: Profile) -> list[Finding]:
+def clocks(now: dict[str, Any]) -> list[Finding]:
     """Judge the governor and the clock of every cluster of CPUs, where there is something to read."""
     if not now["governors"]:
         return [Finding("clock", "not to be read here, so changes of it stay unseen", "")]
     found = []
-    for number, governor in enumerate(now["governors"]):
-        most = now["max_mhz"][number] if number < len(now["max_mhz"]) else 0
-        clock = now["mhz"][number] if number < len(now["mhz"]) else 0
-        said = f"governor {governor}, {clock:.0f} of {most:.0f} MHz"
-        cure = "" if governor == "performance" else "set performance (as root: cpupower frequency-set -g performance)"
-        expected = max((cluster.max_mhz or 0 for cluster in profile.machine.clusters), default=0)
-        if not cure and most < SLOWER * min(expected, most or expected):
-            cure = "clock capped: look for heat and power supply"
-        found.append(Finding(f"cluster {number}", said, cure))
+    clocks = zip(now["governors"], now["mhz"], now["allowed_mhz"], now["max_mhz"], strict=False)
+    for number, (governor, clock, allowed, most) in enumerate(clocks):
+        cure = ""
+        if allowed < SLOWER * most:
+            cure = f"capped at {allowed:.0f} MHz: look for heat and power supply, or raise scaling_max_freq"
+        elif governor != "performance":
+            cure = "set performance (as root: cpupower frequency-set -g performance)"
+        found.append(Finding(f"cluster {number}", f"governor {governor}, {clock:.0f} of {most:.0f} MHz", cure))
     return found
 
 

@@ -79,10 +79,10 @@ def program_words(point: Point, repeat: int, result: Path) -> list[str]:
     return [*found, *(["--seed", str(repeat)] if point.seeds else []), "--result", str(result)]
 
 
-def readings(place: Place) -> list[Reading]:
-    """Return a reading of every host. Raises MpinnError where one cannot be read."""
+def readings(place: Place, glance: bool) -> list[Reading]:
+    """Return a reading of every host; with `glance`, how busy it is without us. Raises MpinnError."""
     if place.hostfile is None:
-        return [conditions.glance()]
+        return [conditions.glance() if glance else conditions.reading()]
     hosts = launch.hosts_in(place.hostfile)
     program = [sys.executable, "-m", f"{PROGRAMS}.conditions"]
     line = launch.line(place.profile.mpi, place.launcher, hosts, place.hostfile, program)
@@ -169,7 +169,7 @@ def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
     result.unlink(missing_ok=True)
     line = command(place, point, repeat)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    before = readings(place)
+    before = readings(place, glance=True)
     own, began = processor_seconds(), monotonic()
     with Sampler() as sampler:
         failure = start(line, patience)
@@ -178,7 +178,7 @@ def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
     own_seconds = processor_seconds() - own if alone else None
     hosts = [
         conditions.between(first, last, sampler.samples if alone else [], own_seconds)
-        for first, last in zip(before, readings(place), strict=True)
+        for first, last in zip(before, readings(place, glance=False), strict=True)
     ]
     left = {} if failure else json.loads(result.read_text())
     faults = [failure] if failure else wrong(place, point, repeat, left)

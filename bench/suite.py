@@ -42,6 +42,7 @@ class Figure:
     """How the report draws an experiment."""
 
     kind: str = entry("kind of figure", choices=("speedup", "lines", "growth", "shares", "bars", "table"))
+    title: str | None = entry("what it shows, if not the experiment's title", default=None)
     y: tuple[str, ...] = entry("metrics, or series for growth", default=())
     x: str | None = entry("what varies: ranks, workers or an option", default=None)
     by: str | None = entry("what tells the lines apart: ranks, workers or an option", default=None)
@@ -57,7 +58,7 @@ class Experiment:
     """Points that answer one question. `ranks`, `workers` and `options` may be lists: then there is a point of each."""
 
     title: str = entry("what it measures")
-    figure: Figure | None = entry("how the report draws it", default=None)
+    figures: tuple[Figure, ...] = entry("how the report draws it", default=())
     program: str = entry("'train', or a module of bench, such as kernels", pattern=PROGRAM, default="train")
     mpi: bool = entry("whether the program runs under mpirun", default=True)
     repeats: int | None = entry("measured runs of every point, if not the suite's", least=1, most=1000, default=None)

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from xml.sax.saxutils import quoteattr
 
 import matplotlib
 import numpy as np
@@ -42,7 +43,7 @@ class Line(NamedTuple):
     published: bool = False  # points of a text: marks without a line
 
 
-def lines(name: str, drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool = False) -> str:
+def lines(drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool = False) -> str:
     """Return a figure of curves. With `ideal`, the line on which y equals x."""
     with matplotlib.rc_context(STYLE):
         figure, axes = empty(x, y)
@@ -62,10 +63,10 @@ def lines(name: str, drawn: Sequence[Line], x: str, y: str, ideal: bool = False,
             axes.xaxis.set_minor_formatter(NullFormatter())
         if len(points) <= 8:
             axes.set_xticks(points)
-        return text(figure, axes, name, len(drawn) + ideal > 1)
+        return text(figure, axes, len(drawn) + ideal > 1)
 
 
-def stacks(name: str, labels: Sequence[str], parts: Mapping[str, Sequence[float]], y: str) -> str:
+def stacks(labels: Sequence[str], parts: Mapping[str, Sequence[float]], y: str) -> str:
     """Return stacked bars: parts, by name, one value a label."""
     with matplotlib.rc_context(STYLE):
         figure, axes = empty("", y)
@@ -73,10 +74,10 @@ def stacks(name: str, labels: Sequence[str], parts: Mapping[str, Sequence[float]
         for number, (part, values) in enumerate(parts.items()):
             axes.bar(labels, values, 0.6, bottom, label=part, color=COLOURS[number])
             bottom = [below + value for below, value in zip(bottom, values, strict=True)]
-        return text(figure, axes, name, True)
+        return text(figure, axes, True)
 
 
-def bars(name: str, drawn: Sequence[tuple[str, float, float, float]], x: str) -> str:
+def bars(drawn: Sequence[tuple[str, float, float, float]], x: str) -> str:
     """Return horizontal bars: (label, minimum, median, maximum) each, the median's length, the others as whiskers."""
     with matplotlib.rc_context(STYLE):
         figure, axes = empty(x, "")
@@ -86,7 +87,7 @@ def bars(name: str, drawn: Sequence[tuple[str, float, float, float]], x: str) ->
         whiskers = [[middle - low for _, low, middle, _ in drawn], [high - middle for _, _, middle, high in drawn]]
         axes.barh(labels, middles, 0.6, xerr=whiskers, color=COLOURS[0], ecolor=INK)
         axes.invert_yaxis()
-        return text(figure, axes, name, False)
+        return text(figure, axes, False)
 
 
 def empty(x: str, y: str) -> tuple[Figure, Axes]:
@@ -99,19 +100,23 @@ def empty(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def text(figure: Figure, axes: Axes, name: str, legend: bool) -> str:
-    """Return the figure as an <svg> element whose ids begin with its name."""
+def text(figure: Figure, axes: Axes, legend: bool) -> str:
+    """Return the figure as an <svg> element."""
     if legend:
         figure.legend(loc="outside lower center", ncols=2)
     written = io.StringIO()
     figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     svg = written.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg)
-    if size:
-        svg = svg.replace(size[0], f'role="img" aria-label="{name}" width="{size[1]}pt"', 1)
     return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL).strip()
+
+
+def named(svg: str, name: str, title: str) -> str:
+    """Return an <svg> element whose ids begin with a name, which no other on the page has, and that tells its title."""
+    svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    return re.sub(
+        r'width="([\d.]+pt)" height="[\d.]+pt"', rf'role="img" aria-label={quoteattr(title)} width="\1"', svg, count=1
+    )
 
 
 def alone(svg: str) -> str:

@@ -74,7 +74,7 @@ def speedup(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
         values = [*published.values("epoch_seconds"), *published.values("speedup")]
         drawn += published_speedups()
         parts.append(published_part(values))
-    svg = figures.lines(name, drawn, label(x), "speedup", ideal=True, log=True) if drawn else ""
+    svg = figures.lines(drawn, label(x), "speedup", ideal=True, log=True) if drawn else ""
     return svg, parts
 
 
@@ -143,7 +143,7 @@ def over_setting(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Par
                 )
         parts.append(table_of(name, figure, run, title if len(hosts) > 1 else ""))
     what = label(figure.y[0]) if len(figure.y) == 1 else ""
-    return (figures.lines(name, drawn, label(x), what, log=figure.log) if drawn else ""), parts
+    return (figures.lines(drawn, label(x), what, log=figure.log) if drawn else ""), parts
 
 
 def axis(value: Any) -> float:
@@ -193,7 +193,7 @@ def growth(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
         values = [value for value in published.values("accuracy") if value.about.set in (None, which)]
         drawn += published_growth(which)
         parts.append(published_part(values))
-    return figures.lines(name, drawn, "epoch", label(f"{which}_accuracy")), parts
+    return figures.lines(drawn, "epoch", label(f"{which}_accuracy")), parts
 
 
 def accuracies(kept: Sequence[Record], series: str) -> np.ndarray:
@@ -245,7 +245,7 @@ def shares(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
         table_of(name, dataclasses.replace(figure, y=tuple(metrics)), run, title if len(hosts) > 1 else "")
         for title, run in hosts
     ]
-    return (figures.stacks(name, labels, parts, "% of the time") if labels else ""), tables
+    return (figures.stacks(labels, parts, "% of the time") if labels else ""), tables
 
 
 def compared(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
@@ -266,7 +266,7 @@ def compared(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
         else {"s": "seconds", "us": "microseconds", "1": "ratio"}.get(unit, unit)
     )
     tables = [table_of(name, figure, run, title if len(hosts) > 1 else "") for title, run in hosts]
-    return (figures.bars(name, drawn, what) if drawn else ""), tables
+    return (figures.bars(drawn, what) if drawn else ""), tables
 
 
 def tabled(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:

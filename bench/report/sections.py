@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from bench.analysis import Run
 from bench.records import INVALID
 from bench.report.cells import Part
+from bench.report.figures import named
 from bench.report.kinds import KINDS
 from bench.suite import Figure
 from mpinn.hosts.schema import read
@@ -31,13 +32,15 @@ def of_run(runs: Sequence[Run], titles: Sequence[str]) -> list[Section]:
         hosts = [
             (title, run) for title, run in zip(titles, runs, strict=True) if name in run.plan["suite"]["experiments"]
         ]
-        found.append(section(name, about, hosts))
+        figures = [read(Figure, figure) for figure in about.get("figures", [])] or [Figure("table")]
+        for number, figure in enumerate(figures, start=1):
+            anchor = name if number == 1 else f"{name}-{number}"
+            found.append(section(name, anchor, figure.title or about["title"], figure, hosts))
     return found
 
 
-def section(name: str, about: dict[str, Any], hosts: list[tuple[str, Run]]) -> Section:
-    """Return the section of one experiment."""
-    figure = read(Figure, about["figure"]) if about.get("figure") else Figure("table")
+def section(name: str, anchor: str, title: str, figure: Figure, hosts: list[tuple[str, Run]]) -> Section:
+    """Return the section of one figure of the experiment `name`."""
     notes = [figure.note] if figure.note else []
     missing = {why for _, run in hosts for point, why in run.left_out.items() if point.partition("/")[0] == name}
     notes += [f"Left out: {why}." for why in sorted(missing)]
@@ -53,4 +56,4 @@ def section(name: str, about: dict[str, Any], hosts: list[tuple[str, Run]]) -> S
         notes.append("Nothing could be drawn: no right result was recorded.")
     if figure.paper and not figure.published:
         notes.append("The paper's text has no numbers for this, so no published values are shown.")
-    return Section(name, about["title"], figure.paper or "", " ".join(notes), svg, parts)
+    return Section(anchor, title, figure.paper or "", " ".join(notes), named(svg, anchor, title), parts)

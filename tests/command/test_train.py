@@ -247,9 +247,7 @@ def test_a_flipped_bit_changes_the_weights_from_its_round_on(data: Path, tmp_pat
     results = {}
     for name, fault in (("whole", {}), ("flipped", {"MPINN_FAULT": "flip:rank=1,round=13"})):
         path = tmp_path / name
-        ran = train(
-            *("--data", data, "--epochs", 3, "--worker-batch", 10, "--result", path), ranks=2, **fault
-        )
+        ran = train(*("--data", data, "--epochs", 3, "--worker-batch", 10, "--result", path), ranks=2, **fault)
         assert ran.returncode == 0, ran.stderr
         results[name] = json.loads(path.read_text())
     whole, flipped = ([row["weights_sha256"] for row in results[name]["epochs"]] for name in ("whole", "flipped"))

@@ -1,0 +1,233 @@
+"""`python -m bench` as its user sees it: real runs of a small suite, killed, resumed, disturbed and wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench.suites import write_suite
+from tests.command.commands import environment, errors, ranks_alive, run, wait_until
+
+pytestmark = pytest.mark.xdist_group("bench")  # one run serves most of these tests
+BENCH = [sys.executable, "-m", "bench"]
+
+
+def bench(*words: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    return run([*BENCH, *map(str, words)], **extra)
+
+
+def recorded(directory: Path) -> list[dict]:
+    return [json.loads(line) for line in (directory / "records.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a complete run of the small suite."""
+    folder = tmp_path_factory.mktemp("bench")
+    ran = bench("run", write_suite(folder), "--out", folder / "out", "--watts", "15")
+    assert ran.returncode == 0, ran.stderr
+    assert "8 records" in ran.stdout
+    return folder / "out"
+
+
+def test_a_run_records_every_point_and_repeat_once_in_mixed_order(measured: Path) -> None:
+    found = recorded(measured)
+    assert sorted((one["point"], one["repeat"]) for one in found) == sorted(
+        (point, repeat)
+        for point in ("strong/ranks=1", "strong/ranks=2", "growth/workers=1", "growth/workers=2")
+        for repeat in (0, 1)
+    )
+    assert [one["repeat"] for one in found] == [0] * 4 + [1] * 4
+    orders = [[one["point"] for one in found[start : start + 4]] for start in (0, 4)]
+    assert orders[0] != orders[1]
+
+
+def test_a_record_has_what_is_needed_to_trust_it(measured: Path) -> None:
+    for one in recorded(measured):
+        assert one["verdict"] in ("VALID", "DEGRADED"), one["reasons"]
+        assert one["metrics"]["epoch_seconds"] > 0 and set(one["metrics"]) == set(one["units"])
+        assert one["metrics"]["epoch_joules"] == pytest.approx(15 * one["metrics"]["epoch_seconds"])
+        shares = [one["metrics"][f"{name}_percent"] for name in ("think", "train", "merge", "wait")]
+        assert sum(shares) == pytest.approx(100)
+        assert one["environment"]["ranks"] == one["ranks"]
+        assert one["hosts"][0]["load_before"] is not None and one["hosts"][0]["online"] == os.cpu_count()
+        assert json.loads((measured / one["result"]).read_text())["epochs"]
+        assert str(measured) not in one["command"] and one["command"].startswith("mpirun")
+
+
+def test_seeds_are_the_repeats_where_that_is_asked(measured: Path) -> None:
+    assert {(one["experiment"], one["repeat"], one["seed"]) for one in recorded(measured)} == {
+        ("growth", 0, 0), ("growth", 1, 1), ("strong", 0, 0), ("strong", 1, 0),
+    }  # fmt: skip
+
+
+def test_a_complete_run_has_nothing_left_to_do(measured: Path) -> None:
+    before = (measured / "records.jsonl").read_bytes()
+    ran = bench("run", measured.parent / "small.yml", "--out", measured, "--watts", "15")
+    assert ran.returncode == 0 and "nothing left to do" in ran.stdout
+    assert (measured / "records.jsonl").read_bytes() == before
+
+
+def test_another_plan_in_the_same_directory_is_refused(measured: Path) -> None:
+    ran = bench("run", measured.parent / "small.yml", "--out", measured, "--set", "epochs=2", "--watts", "15")
+    assert ran.returncode == 2 and len(errors(ran.stderr)) == 1 and "another suite" in ran.stderr
+
+
+def test_a_run_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
+    command = [*BENCH, "run", str(write_suite(tmp_path)), "--out", str(tmp_path / "out")]
+    records = tmp_path / "out" / "records.jsonl"
+    for kill, enough in ((signal.SIGKILL, 2), (signal.SIGTERM, 4)):
+        child = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+        assert wait_until(lambda least=enough: records.exists() and records.read_bytes().count(b"\n") >= least, 60)
+        child.send_signal(kill)
+        child.wait(30)
+    assert wait_until(lambda: not ranks_alive(str(tmp_path)), 10)
+    kept = records.read_bytes()
+    ran = run(command)
+    assert ran.returncode == 0, ran.stderr
+    assert f"going on: {len(kept.splitlines())} recorded" in ran.stderr
+    assert records.read_bytes().startswith(kept)
+    found = [(one["point"], one["repeat"]) for one in recorded(tmp_path / "out")]
+    assert len(found) == len(set(found)) == 8
+
+
+def test_a_wrong_result_is_invalid_and_gives_no_figure(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    changes = ("--set", "repeats=1", "--set", "experiments.strong.ranks=2")
+    ran = bench("run", write_suite(tmp_path), "--out", out, *changes, MPINN_FAULT="flip:rank=1,round=2")
+    assert ran.returncode == 1, ran.stderr
+    verdicts = {one["point"]: (one["verdict"], one["reasons"]) for one in recorded(out)}
+    assert verdicts["strong"][0] == "INVALID" and "not the serial oracle's" in verdicts["strong"][1][0]
+    assert {verdict for point, (verdict, _) in verdicts.items() if point != "strong"} <= {"VALID", "DEGRADED"}
+    assert bench("report", out).returncode == 0
+    page = (out / "report.html").read_text()
+    assert "INVALID, so without figures" in page
+    section = page[page.index('<h2 id="strong">') : page.index('<h2 id="growth">')]
+    assert "<td" not in section and "Nothing could be drawn" in section
+
+
+def test_an_accuracy_outside_its_check_is_invalid(tmp_path: Path) -> None:
+    checks = [{"metric": "train_accuracy", "epoch": 1, "least": 0, "most": 1}]
+    suite = write_suite(tmp_path, experiments={"one": {"title": "One", "checks": checks, "repeats": 1}})
+    ran = bench("run", suite, "--out", tmp_path / "out", "--set", "epochs=1")
+    assert ran.returncode == 1 and "train_accuracy after epoch 1" in ran.stderr
+
+
+def test_a_run_beside_a_busy_loop_is_degraded(tmp_path: Path) -> None:
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        ran = bench("run", write_suite(tmp_path), "--out", tmp_path / "out", "--set", "repeats=1")
+        checked = bench("check")
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+    assert ran.returncode == 0
+    for one in recorded(tmp_path / "out"):
+        assert one["verdict"] == "DEGRADED" and any("other processes used" in reason for reason in one["reasons"])
+    assert checked.returncode == 1 and "NOT FIT   load" in checked.stdout
+
+
+def test_dry_run_prints_every_command_and_an_estimate_and_runs_none(tmp_path: Path) -> None:
+    ran = bench("run", write_suite(tmp_path), "--out", tmp_path / "out", "--dry-run")
+    assert ran.returncode == 0
+    lines = ran.stdout.splitlines()
+    assert len(lines) == 8 + 5 and all("-m mpinn.train" in line for line in lines)
+    assert re.search(r"5 oracles and 8 runs, roughly \d+ (s|min)", ran.stderr)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_run_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [*BENCH, "run", str(write_suite(tmp_path)), "--out", str(out)]
+    child = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        assert wait_until((out / "plan.json").exists, 30)
+        second = run(command)
+    finally:
+        child.terminate()
+        child.wait(30)
+    assert second.returncode == 2 and "another bench run is at work" in second.stderr
+    assert child.returncode == 130
+
+
+def test_compare_with_itself_shows_no_difference(measured: Path) -> None:
+    ran = bench("compare", measured, measured, "--fail-if-slower", "5%")
+    assert ran.returncode == 0 and ran.stdout.count("no difference") == 4
+
+
+def test_compare_fails_where_b_is_slower(measured: Path, tmp_path: Path) -> None:
+    slower = tmp_path / "slower"
+    slower.mkdir()
+    lines = recorded(measured)
+    for one in lines:
+        one["metrics"]["epoch_seconds"] *= 10
+    (slower / "records.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    assert bench("compare", slower, measured, "--fail-if-slower", "5%").returncode == 0
+    ran = bench("compare", measured, slower, "--fail-if-slower", "5%")
+    assert ran.returncode == 1 and "slower by more than 5%: " in ran.stdout
+    assert bench("compare", measured, slower).returncode == 0
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "markdown"])
+def test_export_has_a_row_for_every_metric(measured: Path, form: str) -> None:
+    ran = bench("export", measured, "--format", form)
+    metrics = sum(len(one["metrics"]) for one in recorded(measured))
+    assert ran.returncode == 0
+    lines = [line for line in ran.stdout.splitlines() if "strong" in line or "growth" in line]
+    rows = json.loads(ran.stdout) if form == "json" else lines
+    assert len(rows) == metrics
+
+
+def test_report_is_one_page_whose_links_all_lead_somewhere(measured: Path) -> None:
+    ran = bench("report", measured)
+    assert ran.returncode == 0, ran.stderr
+    page = (measured / "report.html").read_text()
+    assert not re.search(r'(src|href)="(?!#|data:)', page) and "@import" not in page and "<script" not in page
+    targets, ids = set(re.findall(r'href="#([^"]+)"', page)), re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) and targets <= set(ids)
+    assert page.count("<svg") == 3 == len(list((measured / "figures").glob("*.svg")))
+    assert page.count('id="record-') == 8
+    assert "no numbers for this" in page  # Figure 6 has no published values asked for
+    assert "Lenovo" in page and "arXiv" in page  # published speedups beside
+    summary = (measured / "report.md").read_text()
+    assert summary.startswith("# A small suite") and "| ranks |" in summary
+
+
+def test_report_puts_hosts_side_by_side(measured: Path, tmp_path: Path) -> None:
+    ran = bench("report", measured, measured, "--out", tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('<h2 id="strong">') == 1 and page.count('class="merit"') == 2
+
+
+def test_list_names_every_suite() -> None:
+    ran = bench("list")
+    assert ran.returncode == 0
+    for name in ("smoke", "paper", "scaling", "worker-batch", "merge"):
+        assert re.search(rf"^{name} ", ran.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["nonsense"], ["run"], ["run", "nonsense"], ["run", "smoke", "--set", "x"], ["run", "smoke", "--watts", "-3"],
+        ["run", "smoke", "--host", "nobody"],
+        ["report", "/nonexistent"], ["compare", ".", "."],
+        ["run", "smoke", "--out", "/proc/none"], ["compare", ".", ".", "--fail-if-slower", "x"],
+    ],
+)  # fmt: skip
+def test_what_is_asked_wrongly_is_one_line_and_status_2(words: list[str]) -> None:
+    ran = bench(*words)
+    assert ran.returncode == 2 and len(errors(ran.stderr)) == 1, ran.stderr
+
+
+def test_every_verb_explains_itself() -> None:
+    for verb in ("list", "run", "check", "report", "compare", "export"):
+        ran = bench(verb, "--help")
+        assert ran.returncode == 0 and len(ran.stdout.split()) > 15

@@ -1,0 +1,67 @@
+"""Records: nothing recorded is lost, nothing half written is believed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import records
+from mpinn.errors import UsageError
+
+RECORD = {"suite": "s", "point": "p", "repeat": 0, "verdict": "VALID", "reasons": [], "metrics": {}, "units": {}}
+
+
+def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
+    for repeat in range(5):
+        records.append(tmp_path, RECORD | {"repeat": repeat, "metrics": {"a": float("nan")}})
+    found = records.read(tmp_path)
+    assert [one["repeat"] for one in found] == list(range(5))
+    assert all(one["schema_version"] == records.SCHEMA_VERSION and one["metrics"] == {"a": None} for one in found)
+
+
+@given(st.integers(min_value=0, max_value=400))
+def test_a_file_cut_anywhere_loses_only_the_record_that_was_cut(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    for repeat in range(3):
+        records.append(folder, RECORD | {"repeat": repeat})
+    path = folder / records.FILE
+    content = path.read_bytes()
+    path.write_bytes(content[: max(0, len(content) - cut)])
+    whole = path.read_bytes().count(b"\n")
+    assert [one["repeat"] for one in records.read(folder)] == list(range(whole))
+    records.append(folder, RECORD | {"repeat": 99})
+    assert [one["repeat"] for one in records.read(folder)] == [*range(whole), 99]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        "3",
+        '{"schema_version": 1}',
+        json.dumps(RECORD),
+        json.dumps(RECORD | {"schema_version": 1, "verdict": "GOOD"}),
+    ],
+)
+def test_a_damaged_line_is_refused_by_its_number(tmp_path: Path, line: str) -> None:
+    records.append(tmp_path, RECORD)
+    with (tmp_path / records.FILE).open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(UsageError, match="line 2: not a record"):
+        records.read(tmp_path)
+
+
+def test_a_newer_schema_is_refused_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / records.FILE).write_text(json.dumps(RECORD | {"schema_version": 99}) + "\n")
+    with pytest.raises(UsageError, match="newer"):
+        records.read(tmp_path)
+
+
+def test_a_directory_without_records_says_how_to_make_some(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="bench run"):
+        records.existing(tmp_path)
