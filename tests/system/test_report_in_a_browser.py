@@ -1,0 +1,103 @@
+"""The report of every committed result, in a real browser: figures, console, a phone's width, dark mode, print."""
+
+import base64
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+
+from bench.report.command import write
+
+RESULTS = sorted(path.parent for path in (Path(__file__).parents[2] / "bench/results").glob("*/*/records.jsonl"))
+LEAST_CONTRAST = 4.5  # of text, after WCAG 2.1 AA
+CONTRASTS = """
+    const parse = text => text.match(/[\\d.]+/g).map(Number);
+    const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255)
+        .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const page = luminance(parse(getComputedStyle(document.body).backgroundColor));
+    return [...document.querySelectorAll('p, td, th, h1, h2, h3, a, svg text')].map(one => {
+        const style = getComputedStyle(one);
+        const ink = luminance(parse(one.closest('svg') ? style.fill : style.color));
+        return [one.textContent.slice(0, 40), (Math.max(page, ink) + 0.05) / (Math.min(page, ink) + 0.05)];
+    });
+"""
+FIGURES = """
+    return [...document.querySelectorAll('figure svg')].map(svg => ({
+        name: svg.getAttribute('aria-label'),
+        width: svg.getBoundingClientRect().width,
+        height: svg.getBoundingClientRect().height,
+        marks: [...svg.querySelectorAll('path, use, rect')].filter(one => one.getBoundingClientRect().width > 0).length,
+        text: svg.querySelectorAll('text').length,
+    }));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or "chromium"
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(params=RESULTS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def page(request: pytest.FixtureRequest, browser: webdriver.Chrome, tmp_path: Path) -> webdriver.Chrome:
+    """The browser, showing the report of a committed result, made now."""
+    write([request.param], tmp_path)
+    show(browser, 1200, "light")
+    browser.get((tmp_path / "report.html").as_uri())
+    return browser
+
+
+def show(browser: webdriver.Chrome, width: int, scheme: str) -> None:
+    """Make the browser's window so wide, and light or dark."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def test_there_are_results_to_look_at() -> None:
+    assert RESULTS
+
+
+def test_every_figure_is_drawn_and_the_console_is_silent(page: webdriver.Chrome) -> None:
+    figures = page.execute_script(FIGURES)
+    assert figures
+    for figure in figures:
+        assert figure["width"] > 300 and figure["height"] > 50 and figure["marks"] > 5 and figure["text"] > 3, figure
+    assert page.get_log("browser") == []
+
+
+def test_nothing_scrolls_sideways_on_a_phone(page: webdriver.Chrome) -> None:
+    show(page, 390, "light")
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_legible_in_light_and_dark(page: webdriver.Chrome, scheme: str) -> None:
+    show(page, 1200, scheme)
+    dark = page.execute_script("return getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark == (scheme == "dark")
+    faint = [(text, contrast) for text, contrast in page.execute_script(CONTRASTS) if contrast < LEAST_CONTRAST]
+    assert faint == []
+
+
+def test_links_lead_to_records_on_the_page(page: webdriver.Chrome) -> None:
+    links = page.execute_script(
+        "return [...document.querySelectorAll('a')].map(a => !!document.getElementById(a.getAttribute('href').slice(1)))"
+    )
+    assert len(links) > 10 and all(links)
+
+
+def test_it_prints(page: webdriver.Chrome) -> None:
+    printed = page.execute_cdp_cmd("Page.printToPDF", {})
+    assert base64.b64decode(printed["data"]).startswith(b"%PDF")
