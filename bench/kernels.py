@@ -1,45 +1,60 @@
-"""`python -m bench.kernels`: microseconds an exemplar of the native and the reference kernel, side by side, on MNIST.
+"""Microseconds an exemplar of the native and the reference kernel, side by side, on MNIST and one core.
 
 The two take turns, batch by batch, so that what disturbs one disturbs the other: trust the ratio, not the times.
 """
 
 import mpinn.one_thread  # isort: skip # noqa: F401
 
-import argparse
-import statistics
-import sys
+from statistics import median
 
 import numpy as np
 
+from bench import program
 from mpinn import data, kernels
+from mpinn.cli import run_command
 from mpinn.network import Network
 from mpinn.schedule import epoch_order
 
 BATCH = 100
+TOLERANCE = 1e-5  # of a weight after one batch
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.kernels", description=__doc__)
-    parser.add_argument("--batches", type=int, default=50, metavar="N", help="worker batches of 100 (default: 50)")
-    parser.add_argument("--layers", type=int, nargs="+", default=[784, 100, 10], metavar="UNITS")
+    parser = program.parser("kernels", __doc__)
+    layers = [784, 100, 10]
+    parser.add_argument("--layers", type=int, nargs="+", default=layers, metavar="UNITS", help="units of each layer")
+    parser.add_argument("--batches", type=int, default=50, metavar="N", help="worker batches of 100")
     asked = parser.parse_args()
     digits = data.load()
     network = Network(tuple(asked.layers), ("identity", *["elu"] * (len(asked.layers) - 2), "softmax"))
     order = epoch_order(0, 1, len(digits.train_labels))
-    kinds = [kernels.choose(name, network, 0.8, 1e-7, 1e-7) for name in ("native", "reference")]
-    weights = [network.initial_weights(0) for _ in kinds]
-    spent: list[list[float]] = [[] for _ in kinds]
-    for batch in np.split(order[: asked.batches * BATCH], asked.batches):
-        for number, kernel in enumerate(kinds):
-            seconds = kernel.learner.learn(weights[number], digits.train_images, digits.train_labels, batch)
-            spent[number].append(1e6 * sum(seconds) / BATCH)
-    for kernel, times in zip(kinds, spent, strict=True):
-        print(f"{kernel.name:9}  {statistics.median(times):8.2f} microseconds an exemplar (median)  {kernel.id}")
-    ratios = [slow / fast for fast, slow in zip(*spent, strict=True)]
-    median, low, high = statistics.median(ratios), min(ratios), max(ratios)
-    print(f"native is {median:.0f} times reference (batch by batch: {low:.0f} to {high:.0f})")
+    chosen = [kernels.choose(name, network, 0.8, 1e-7, 1e-7) for name in ("auto", "reference")]
+    kinds = {kernel.name: kernel for kernel in chosen}
+    weights = {name: network.initial_weights(0) for name in kinds}
+    spent: dict[str, list[float]] = {name: [] for name in kinds}
+    apart = 0.0
+    for number, batch in enumerate(np.split(order[: asked.batches * BATCH], asked.batches)):
+        for name, kernel in kinds.items():
+            seconds = kernel.learner.learn(weights[name], digits.train_images, digits.train_labels, batch)
+            spent[name].append(sum(seconds))
+        if number == 0 and "native" in kinds:
+            apart = float(np.abs(weights["native"] - weights["reference"]).max())
+    metrics = {f"{name}_microseconds": 1e6 * median(times) / BATCH for name, times in spent.items()}
+    units = dict.fromkeys(metrics, "us")
+    if "native" in kinds:
+        ratios = [slow / fast for fast, slow in zip(spent["native"], spent["reference"], strict=True)]
+        metrics["reference_by_native"], units["reference_by_native"] = median(ratios), "1"
+    detail = f"{apart:.1e} from the reference kernel after one batch, at most {TOLERANCE:g}"
+    program.write(
+        asked.result,
+        metrics,
+        units,
+        sum(map(sum, spent.values())),
+        checks=[program.check("the native kernel's weights", apart <= TOLERANCE, detail)],
+        environment={"kernel_id": kinds["native"].id if "native" in kinds else kinds["reference"].id},
+    )
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,23 +1,48 @@
-"""What a measuring program leaves for `bench run`: one JSON file."""
+"""What the measuring programs have in common: their command line, timing in turn, and the file for `bench run`."""
 
+import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from mpinn.checkpoint import write_atomically
+from mpinn.cli import Parser
 from mpinn.results import without_nan
 
 NOT_HERE = 3  # exit status of a program whose peer or compiler is not installed
 
 
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the command line of `python -m bench.MODULE`; the description is its docstring."""
+    made = Parser(
+        prog=f"python -m bench.{module}",
+        description=(description or "").replace("`", ""),
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    made.add_argument("--result", type=Path, default=None, metavar="FILE", help="write the figures here as JSON")
+    return made
+
+
+def in_turn(variants: Mapping[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
+    """Return the seconds of every turn of each variant. They take turns: what disturbs one disturbs the others."""
+    spent: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(turns):
+        for name, variant in variants.items():
+            start = perf_counter()
+            variant()
+            spent[name].append(perf_counter() - start)
+    return spent
+
+
 def check(name: str, passed: bool, detail: str) -> dict[str, Any]:
-    """Return one test of what was measured."""
+    """Return one test of what was measured; where it has not passed, the figures count for nothing."""
     return {"name": name, "passed": bool(passed), "detail": detail}
 
 
 def write(
-    path: Path,
+    path: Path | None,
     metrics: Mapping[str, float],
     units: Mapping[str, str],
     seconds: float,
@@ -28,7 +53,7 @@ def write(
 ) -> None:
     """Write what was measured: `seconds` of timed work, a unit for every metric, and whether the results were right.
 
-    Raises MpinnError.
+    Without a path it is printed. Raises MpinnError.
     """
     content = {
         "metrics": dict(metrics),
@@ -38,4 +63,10 @@ def write(
         "environment": dict(environment or {}),
         "seconds": seconds,
     }
-    write_atomically(path, (json.dumps(without_nan(content), indent=1, allow_nan=False) + "\n").encode())
+    if path is not None:
+        write_atomically(path, (json.dumps(without_nan(content), indent=1, allow_nan=False) + "\n").encode())
+        return
+    for name, value in metrics.items():
+        print(f"{name:32} {value:12.5g} {units[name]}")
+    for one in checks:
+        print(f"{'right' if one['passed'] else 'WRONG':8} {one['name']}: {one['detail']}")

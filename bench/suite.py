@@ -182,6 +182,9 @@ def apply(content: dict[str, Any], change: str) -> None:
 def parse(name: str, content: dict[str, Any]) -> Suite:
     """Return the suite that a mapping says. Raises UsageError naming the key."""
     content = dict(content)
+    others = content.pop("include", [])
+    if not isinstance(others, list) or not all(one in names() for one in others):
+        raise UsageError(f"include: expected a list of suites ({', '.join(names())}), got {others!r}")
     common = mapping(content.pop("options", {}), "options")
     experiments = mapping(content.pop("experiments", None), "experiments")
     if not experiments:
@@ -193,6 +196,8 @@ def parse(name: str, content: dict[str, Any]) -> Suite:
         options = mapping(about.get("options", {}), f"experiments.{key}.options")
         about["options"] = {**common, **options} if about.get("program", "train") == "train" else options
         merged[str(key)] = about
+    for other in others:
+        merged |= load(other, []).experiments
     suite = dataclasses.replace(suite, name=name, experiments=merged)
     for experiment in merged:
         describe(suite, experiment)

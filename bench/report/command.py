@@ -30,7 +30,7 @@ def report(asked: argparse.Namespace) -> int:
 
 
 def write(directories: list[Path], out: Path) -> int:
-    """Write the report of result directories into `out`; return the number of figures. Raises UsageError, MpinnError."""
+    """Write the report of result directories into `out`; return how many figures. Raises UsageError, MpinnError."""
     try:
         from bench.report import figures, page, sections
     except ImportError as error:

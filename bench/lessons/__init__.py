@@ -1,0 +1,1 @@
+"""The paper's lessons, measured: its bad-code variants beside the good ones, kept out of the library."""
