@@ -99,9 +99,7 @@ def sortable(value: Any) -> Any:
 
 def setting(record: Record, name: str) -> Any:
     """Return the value of a setting that points of an experiment differ in: ranks, workers or an option."""
-    if name in ("ranks", "workers", "wait_policy", "program", "seed"):
-        return record[name]
-    return record["options"].get(name)
+    return record["options"][name] if name in record["options"] else record.get(name)
 
 
 def scaling(found: Sequence[Record], experiment: str, metric: str, x: str) -> list[Scaled]:

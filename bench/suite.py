@@ -238,7 +238,7 @@ def points_of(suite: Suite, experiment: str, profile: Profile) -> Iterator[Point
         values = dict(zip(axes, chosen, strict=True))
         told = ",".join(f"{key}={shown(values[key])}" for key in varying)
         count, wait = values.pop("ranks"), values.pop("wait_policy")
-        workers = values.pop("workers", None)
+        workers = values.pop("workers") if train else None  # a program's own --workers is an option like any other
         yield Point(
             name=f"{experiment}/{told}" if told else experiment,
             experiment=experiment,

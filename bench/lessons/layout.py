@@ -41,7 +41,7 @@ class Layer:
 def aligned(width: int, kind: type) -> np.ndarray:
     """Return zeros (785, width) that begin on a cache line."""
     size = np.dtype(kind).itemsize
-    room = np.zeros(INPUTS * width + LINE // size, kind)
+    room: np.ndarray = np.zeros(INPUTS * width + LINE // size, kind)
     start = -room.ctypes.data % LINE // size
     return room[start : start + INPUTS * width].reshape(INPUTS, width)
 
