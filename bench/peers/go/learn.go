@@ -65,7 +65,11 @@ func (l *learner) learn(master []float32, images []byte, labels []int32, exempla
 		l.train(int(labels[exemplar]), t)
 	}
 	for i := range l.since {
-		l.catchUp(i, len(exemplars))
+		lost, off := l.owed(i, len(exemplars))
+		row := l.row(i)
+		for j, w := range row {
+			row[j] = shrunk(w, lost, off)
+		}
 	}
 }
 
@@ -81,10 +85,10 @@ func (l *learner) think(image []byte, t int) {
 	l.lit = append(l.lit, pixels)
 	var net [hidden]float32
 	for _, i := range l.lit {
-		l.catchUp(i, t)
+		lost, off := l.owed(i, t)
 		x := l.input[i]
 		for j, w := range l.row(i) {
-			net[j] += x * w
+			net[j] += x * shrunk(w, lost, off)
 		}
 	}
 	for j, x := range net {
@@ -124,27 +128,25 @@ func (l *learner) train(label, t int) {
 			}
 			l.delta[j] = sum
 		}
-		shrink(row[:], l.lost[1], l.off[1])
 		step := l.eta * phi
 		for k, delta := range l.outDelta {
-			row[k] += step * delta
+			row[k] = shrunk(row[k], l.lost[1], l.off[1]) + step*delta
 		}
 	}
 	for _, i := range l.lit {
-		l.catchUp(i, t+1)
+		lost, off := l.owed(i, t+1)
+		l.since[i] = t + 1
 		row, step := l.row(i), l.eta*l.input[i]
 		for j, delta := range l.delta {
-			row[j] += step * delta
+			row[j] = shrunk(row[j], lost, off) + step*delta
 		}
 	}
 }
 
-// catchUp gives a first-layer row the shrinks of the batch's first t exemplars that it has not had.
-func (l *learner) catchUp(i, t int) {
-	if k := t - l.since[i]; k > 0 {
-		shrink(l.row(i)[:], l.lost[k], l.off[k])
-		l.since[i] = t
-	}
+// owed is what a first-layer row has yet to be shrunk by, of the shrinks of the batch's first t exemplars.
+func (l *learner) owed(i, t int) (lost, off float32) {
+	k := t - l.since[i]
+	return l.lost[k], l.off[k]
 }
 
 // row is a view of a first-layer row of weights, outRow of a second-layer one.
@@ -156,20 +158,18 @@ func (l *learner) outRow(j int) *[classes]float32 {
 	return (*[classes]float32)(l.weights[split+j*classes:])
 }
 
-// shrink makes each w (1 - lost) w - off sgn(w), and 0 where that would change its sign. The small amount is subtracted:
-// in float32 a multiplication by 1 - lost would lose it to rounding. Signs are bits here, for a branch on a weight's sign
-// is as often mispredicted as not.
-func shrink(row []float32, lost, off float32) {
+// shrunk is (1 - lost) w - off sgn(w), and 0 where that would change its sign. The small amount is subtracted: in float32
+// a multiplication by 1 - lost would lose it to rounding. Signs are bits here, for a branch on a weight's sign is as often
+// mispredicted as not.
+func shrunk(w, lost, off float32) float32 {
 	const signBit = 1 << 31
-	for j, w := range row {
-		bits := math.Float32bits(w)
-		size := math.Float32frombits(bits &^ signBit)
-		size -= lost*size + off
-		if size < 0 {
-			size = 0
-		}
-		row[j] = math.Float32frombits(math.Float32bits(size) | bits&signBit)
+	bits := math.Float32bits(w)
+	size := math.Float32frombits(bits &^ signBit)
+	size -= lost*size + off
+	if size < 0 {
+		size = 0
 	}
+	return math.Float32frombits(math.Float32bits(size) | bits&signBit)
 }
 
 // softmax divides by the layer's size and makes e^z / sum(e^z), over z - max(z).
