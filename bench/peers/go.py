@@ -1,4 +1,4 @@
-"""`python -m bench.peers.go`: the same in Go, a goroutine a worker, as the paper describes it. Does Go parallelise well?
+"""`python -m bench.peers.go`: the same in Go, a goroutine a worker, as in the paper. Does Go parallelise well?
 
 Builds the program in bench/peers/go (flat arrays, float32, the native kernel's sparse rows) and runs it. How many
 goroutines run at once is Go's GOMAXPROCS: the processor's cores, unless that variable is set.
@@ -77,9 +77,7 @@ def train(peer: Path, task: Task, folder: Path) -> tuple[np.ndarray, dict[str, A
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     """Run a command in the folder and return what it prints. Raises MpinnError."""
-    ran = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if ran.returncode:
         raise MpinnError(f"{Path(command[0]).name}: {ran.stderr.strip() or f'exit status {ran.returncode}'}")
     return ran.stdout

@@ -1,9 +1,9 @@
 """`python -m bench.peers.sklearn_mlp`: the nearest that scikit-learn's MLPClassifier comes, exemplar by exemplar.
 
 784-100-10, plain SGD with batches of one, the quadratic part of the elastic net, mpinn's order of exemplars. It differs
-in what the class does not offer: ReLU instead of ELU, cross-entropy and its full gradient instead of the quadratic loss,
-no layer-size normalisation (so grey levels are divided by 255 and the learning rate is 0.01), no linear part of the
-elastic net, initial weights of its own. So its weights cannot be compared, only its accuracy.
+in what the class does not offer: ReLU instead of ELU; cross-entropy and its full gradient instead of the quadratic
+loss; no layer-size normalisation (so grey levels are divided by 255 and the learning rate is 0.01); no linear part of
+the elastic net; initial weights of its own. So its weights cannot be compared, only its accuracy.
 """
 
 import mpinn.one_thread  # isort: skip # noqa: F401

@@ -166,7 +166,9 @@ def report(
         metrics[workers], units[workers] = task.workers, "1"
     series: dict[str, list[float]] = {}
     if task.exemplars == full:
-        rows = [{"epoch": number, "train_seconds": one.seconds, **one._asdict()} for number, one in enumerate(epochs, 1)]
+        rows = [
+            {"epoch": number, "train_seconds": one.seconds, **one._asdict()} for number, one in enumerate(epochs, 1)
+        ]
         reached = times_to_accuracy(rows)
         accuracies = ("train_accuracy", "test_accuracy")
         metrics |= {name: rows[-1][name] for name in accuracies} | reached

@@ -1,6 +1,7 @@
 """How PyTorch learns one exemplar after another: with autograd, and by hand in place. Needs PyTorch."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +19,11 @@ class Normalise(torch.autograd.Function):
     """Division by a layer's size, which does not appear in the paper's gradient."""
 
     @staticmethod
-    def forward(ctx, net, size):  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, net: torch.Tensor, size: int) -> torch.Tensor:
         return net / size
 
     @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient, None
 
 
@@ -30,13 +31,13 @@ class Softmax(torch.autograd.Function):
     """Softmax, and backward only the diagonal of its Jacobian, as in the paper."""
 
     @staticmethod
-    def forward(ctx, net):  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, net: torch.Tensor) -> torch.Tensor:
         phi = net.softmax(-1)
         ctx.save_for_backward(phi)
         return phi
 
     @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         (phi,) = ctx.saved_tensors
         return gradient * phi * (1 - phi)
 
