@@ -163,7 +163,8 @@ def report(
     }
     units = {"exemplar_microseconds": "us", "epoch_seconds": "s"}
     if workers:
-        metrics[workers], units[workers] = task.workers, "1"
+        metrics |= {"round_milliseconds": 1e3 * seconds / task.schedule.rounds, workers: task.workers}
+        units |= {"round_milliseconds": "ms", workers: "1"}
     series: dict[str, list[float]] = {}
     if task.exemplars == full:
         rows = [

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.measure import program_words
 from bench.peers.task import NETWORK, SETTINGS, Task, digits, epoch, reference_weights
 from bench.suite import load, points
 from mpinn import kernels
@@ -157,3 +158,8 @@ def test_the_suite_has_a_point_of_every_peer() -> None:
     found = points(load("peers", []), find(DETECTED))
     assert {point.program for point in found} == {"train", *(f"peers.{name}" for name in INSTALLED)}
     assert {point.workers for point in found if point.program == "train"} == {1, 2, 4}
+    for name, option in (("go", "workers"), ("torch_eager", "ranks")):
+        for point in found:
+            if point.program == f"peers.{name}":
+                count = point.name.partition(f"{option}=")[2]
+                assert f"--{option} {count}" in " ".join(program_words(point, 0, Path("result.json")))
