@@ -1,0 +1,3 @@
+module mpinn/peer
+
+go 1.18
