@@ -98,7 +98,9 @@ def sortable(value: Any) -> Any:
 
 
 def setting(record: Record, name: str) -> Any:
-    """Return the value of a setting that points of an experiment differ in: ranks, workers or an option."""
+    """Return the value of a setting that points differ in: ranks, workers, an option, or `degree`, ranks or workers."""
+    if name == "degree":
+        return max(record["ranks"], record["workers"] or 1)
     return record["options"][name] if name in record["options"] else record.get(name)
 
 
@@ -127,11 +129,11 @@ def serial_fraction(curve: Sequence[Scaled], cores: int) -> float | None:
 
 
 def merit(run: Run) -> Row | None:
-    """Return the figure of merit: the point that reached the target test accuracy soonest, in every repeat."""
+    """Return the figure of merit: the point of training that reached the target soonest, in every repeat."""
     target = run.plan["suite"]["target_accuracy"]
     best = None
     for point, group in by_point(run.records).items():
-        kept = [one for one in group if one["verdict"] != INVALID]
+        kept = [one for one in group if one["verdict"] != INVALID and one["program"] == "train"]
         reached = np.array([seconds for one in kept if (seconds := seconds_to(one, "test", target)) is not None])
         if len(reached) and len(reached) == len(kept):
             row = Row(point, kept, statistics.spread(reached))

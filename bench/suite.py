@@ -41,7 +41,7 @@ class Check:
 class Figure:
     """How the report draws an experiment."""
 
-    kind: str = entry("kind of figure", choices=("speedup", "lines", "growth", "shares", "bars", "table"))
+    kind: str = entry("kind of figure", choices=("speedup", "lines", "growth", "shares", "bars", "table", "all"))
     title: str | None = entry("what it shows, if not the experiment's title", default=None)
     y: tuple[str, ...] = entry("metrics, or series for growth", default=())
     x: str | None = entry("what varies: ranks, workers or an option", default=None)
@@ -99,7 +99,7 @@ class Point:
     program: str
     mpi: bool
     ranks: int
-    workers: int | None  # of training
+    workers: int | None
     options: dict[str, Any]
     repeats: int
     seeds: bool
@@ -237,8 +237,7 @@ def points_of(suite: Suite, experiment: str, profile: Profile) -> Iterator[Point
     for chosen in itertools.product(*axes.values()):
         values = dict(zip(axes, chosen, strict=True))
         told = ",".join(f"{key}={shown(values[key])}" for key in varying)
-        count, wait = values.pop("ranks"), values.pop("wait_policy")
-        workers = values.pop("workers") if train else None  # a program's own --workers is an option like any other
+        count, workers = values["ranks"], values.get("workers")
         yield Point(
             name=f"{experiment}/{told}" if told else experiment,
             experiment=experiment,
@@ -246,12 +245,12 @@ def points_of(suite: Suite, experiment: str, profile: Profile) -> Iterator[Point
             mpi=about.mpi,
             ranks=count,
             workers=count if workers == "ranks" else workers,
-            options={key: value for key, value in values.items() if value is not None},
+            options={key: values[key] for key in raw["options"] if values[key] is not None},
             repeats=about.repeats or suite.repeats,
             seeds=about.seeds,
             oracle_epochs=about.oracle_epochs,
             seconds=about.seconds,
-            wait_policy=wait,
+            wait_policy=values["wait_policy"],
             checks=about.checks,
         )
 

@@ -19,7 +19,6 @@ import numpy as np
 from bench import program
 from bench.measure import times_to_accuracy
 from mpinn import data
-from mpinn.cli import Parser
 from mpinn.config import Config
 from mpinn.errors import MpinnError, UsageError
 from mpinn.kernels.reference import Reference
@@ -74,26 +73,17 @@ class Task:
         return replace(self, exemplars=min(self.exemplars, self.workers * SETTINGS.worker_batch), epochs=1)
 
 
-def parser(name: str, description: str | None, workers: str | None = None) -> Parser:
+def parser(name: str, description: str | None, workers: str | None = None) -> argparse.ArgumentParser:
     """Return a peer's command line; `workers` is the option that says how many there are."""
-    made = Parser(
-        prog=f"python -m bench.peers.{name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = program.parser(f"peers.{name}", description)
     full = len(digits().train_labels)
     made.add_argument(
-        *("--exemplars",),
-        type=positive,
-        default=full,
-        metavar="N",
-        help=f"of an epoch; times of an epoch are scaled to all {full:,} (default: all)",
+        "--exemplars", type=positive, default=full, metavar="N", help="of an epoch; its times are scaled to all"
     )
-    made.add_argument("--epochs", type=positive, default=1, metavar="N", help="default: 1")
+    made.add_argument("--epochs", type=positive, default=1, metavar="N", help="passes over the exemplars")
     if workers:
-        made.add_argument(f"--{workers}", type=positive, default=1, metavar="N", help="default: 1")
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and order (default: 0)")
-    made.add_argument("--result", type=Path, required=True, metavar="FILE", help="JSON file to write")
+        made.add_argument(f"--{workers}", type=positive, default=1, metavar="N", help=f"{workers} that learn")
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and order")
     return made
 
 
@@ -144,7 +134,7 @@ def same_as_reference(task: Task, weights: np.ndarray) -> dict[str, Any]:
 
 
 def report(
-    path: Path,
+    path: Path | None,
     task: Task,
     epochs: Sequence[Epoch],
     check: Mapping[str, Any],

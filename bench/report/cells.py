@@ -58,6 +58,16 @@ def cell_note(row: Row) -> Cell:
     return Cell(", ".join(verdicts))
 
 
+def median_cell(row: Row, metric: str) -> Cell:
+    """Return the median of a metric and its range; nothing where no record has it."""
+    having = [one for one in row.records if one["metrics"].get(metric) is not None]
+    if not having:
+        return Cell("")
+    low, middle, high, repeats = statistics.spread(analysis.values(having, metric))
+    span = f" ({number(low)} to {number(high)})" if repeats > 1 and number(low) != number(high) else ""
+    return Cell(number(middle) + span, having, bool(remarks(row)))
+
+
 def table_of(name: str, figure: Figure, run: Run, title: str) -> Part:
     """Return a row a point, with the median of each metric of the figure (all where it names none) and its range."""
     groups = analysis.by_point(run.records, name)
@@ -68,18 +78,9 @@ def table_of(name: str, figure: Figure, run: Run, title: str) -> Part:
         kept = [one for one in group if one["verdict"] != INVALID]
         if not kept:
             continue
-        cells = [Cell(group[0]["point"].partition("/")[2] or group[0]["point"])]
-        for metric in metrics:
-            having = [one for one in kept if one["metrics"].get(metric) is not None]
-            if not having:
-                cells.append(Cell(""))
-                continue
-            row = Row(group[0]["point"], having, statistics.spread(analysis.values(having, metric)))
-            low, middle, high, repeats = row.spread
-            span = f" ({number(low)} to {number(high)})" if repeats > 1 and number(low) != number(high) else ""
-            cells.append(Cell(number(middle) + span, row.records, bool(remarks(row))))
-        cells.append(Cell(", ".join(remarks(Row(group[0]["point"], kept, statistics.Spread(0, 0, 0, 0))))))
-        table.append(cells)
+        row = Row(group[0]["point"], kept, statistics.Spread(0, 0, 0, 0))
+        cells = [median_cell(row, metric) for metric in metrics]
+        table.append([Cell(row.point.partition("/")[2] or row.point), *cells, Cell(", ".join(remarks(row)))])
     columns = [
         "",
         *(

@@ -57,6 +57,7 @@ def lines(drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool 
         if ideal:
             curve = np.linspace(points[0], points[-1], 100)  # not straight where x is logarithmic
             axes.plot(curve, curve, ":", color=INK, alpha=0.6, label="ideal")
+            axes.set_ylim(0, max(2.0, 1.2 * max(value for line in drawn for value in (*line.y, *line.high))))
         if log:
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(ScalarFormatter())

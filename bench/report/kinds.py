@@ -14,7 +14,7 @@ from bench import analysis, statistics
 from bench.analysis import Row, Run
 from bench.records import INVALID, Record
 from bench.report import figures, published
-from bench.report.cells import Cell, Part, cell, cell_note, label, number, remarks, table_of
+from bench.report.cells import Cell, Part, cell, cell_note, label, median_cell, number, remarks, table_of
 from bench.report.figures import Line
 from bench.report.published import said
 from bench.suite import Figure
@@ -274,7 +274,24 @@ def tabled(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     return "", [table_of(name, figure, run, title if len(hosts) > 1 else "") for title, run in hosts]
 
 
+def together(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
+    """Return one table of the points of all experiments: metrics, and the speedup over one rank or worker."""
+    parts = []
+    for title, run in hosts:
+        table = []
+        for experiment in run.plan["suite"]["experiments"]:
+            curve = {one.row.point: one for one in analysis.scaling(run.records, experiment, "epoch_seconds", "degree")}
+            for row in analysis.rows(run.records, experiment, figure.y[0]):
+                metrics = [median_cell(row, metric) for metric in figure.y]
+                one = curve.get(row.point)
+                speedup = Cell(f"{one.speedup.value:.2f}", row.records) if one else Cell("")
+                table.append([Cell(row.point), *metrics, speedup, Cell(", ".join(remarks(row)))])
+        parts.append(Part(["", *map(label, figure.y), "speedup", ""], table, title if len(hosts) > 1 else ""))
+    return "", parts
+
+
 KINDS = {
+    "all": together,
     "speedup": speedup,
     "lines": over_setting,
     "growth": growth,

@@ -78,7 +78,7 @@ def linked(rows: Sequence[Sequence[Cell]], anchors: Anchors) -> list[list[dict[s
 def host(run: Run, title: str, anchors: Anchors) -> dict[str, Any]:
     """Return what the page says of one run: figure of merit, verdicts, environment."""
     verdicts = Counter(record["verdict"] for record in run.records)
-    reasons = Counter(reason for record in run.records for reason in record["reasons"])
+    reasons = reasons_of(run.records)
     best = merit(run)
     return {
         "title": title,
@@ -86,10 +86,17 @@ def host(run: Run, title: str, anchors: Anchors) -> dict[str, Any]:
         "verdicts": [(name, verdicts[name]) for name in (VALID, DEGRADED, INVALID) if verdicts[name]],
         "unofficial": sum(not record["official"] for record in run.records),
         "minimum": f"{run.plan['suite']['minimum_seconds']:g}",
-        "reasons": reasons.most_common(),
+        "reasons": reasons,
         "merit": best and {**best, "anchor": anchors.of(best["records"])},
         "facts": facts(run),
     }
+
+
+def reasons_of(found: Sequence[Record]) -> list[tuple[str, int]]:
+    """Return the reasons of all verdicts, and how often each: those that differ in their numbers alone are one."""
+    said = [reason for record in found for reason in record["reasons"]]
+    kinds = [re.sub(r"\d+(\.\d+)?", "#", reason) for reason in said]
+    return [(said[kinds.index(kind)], count) for kind, count in Counter(kinds).most_common()]
 
 
 def merit(run: Run) -> dict[str, Any] | None:

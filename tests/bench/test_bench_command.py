@@ -213,15 +213,22 @@ def test_list_names_every_suite() -> None:
         assert re.search(rf"^{name} ", ran.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        [], ["nonsense"], ["run"], ["run", "nonsense"], ["run", "smoke", "--set", "x"], ["run", "smoke", "--watts", "-3"],
-        ["run", "smoke", "--host", "nobody"],
-        ["report", "/nonexistent"], ["compare", ".", "."],
-        ["run", "smoke", "--out", "/proc/none"], ["compare", ".", ".", "--fail-if-slower", "x"],
-    ],
-)  # fmt: skip
+WRONG = [
+    [],
+    ["nonsense"],
+    ["run"],
+    ["run", "nonsense"],
+    ["run", "smoke", "--set", "x"],
+    ["run", "smoke", "--watts", "-3"],
+    ["run", "smoke", "--host", "nobody"],
+    ["run", "smoke", "--out", "/proc/none"],
+    ["report", "/nonexistent"],
+    ["compare", ".", "."],
+    ["compare", ".", ".", "--fail-if-slower", "x"],
+]
+
+
+@pytest.mark.parametrize("words", WRONG)
 def test_what_is_asked_wrongly_is_one_line_and_status_2(words: list[str]) -> None:
     ran = bench(*words)
     assert ran.returncode == 2 and len(errors(ran.stderr)) == 1, ran.stderr
