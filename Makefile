@@ -55,7 +55,7 @@ unit: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	rm -f .coverage*
 	set -x
-	python -m pytest --numprocesses 2 --dist loadgroup --quiet --cov=mpinn --cov-report=
+	python -m pytest --numprocesses 2 --dist loadfile --quiet --cov=mpinn --cov-report=
 
 mpi: $(VENV)/.test-installed
 	@$(ACTIVATE)

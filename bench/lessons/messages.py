@@ -90,7 +90,7 @@ class Rank:
 
 def main() -> int:
     parser = program.parser("lessons.messages", __doc__)
-    parser.add_argument("--exemplars", type=int, default=24_000, metavar="N", help="exemplars that all ranks learn")
+    parser.add_argument("--exemplars", type=int, default=EPOCH, metavar="N", help="exemplars that all ranks learn")
     asked = parser.parse_args()
     world = World.start()
     digits, network = data.load(), Network()

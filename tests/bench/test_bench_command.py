@@ -13,7 +13,6 @@ import pytest
 from tests.bench.suites import write_suite
 from tests.command.commands import environment, errors, ranks_alive, run, wait_until
 
-pytestmark = pytest.mark.xdist_group("bench")  # one run serves most of these tests
 BENCH = [sys.executable, "-m", "bench"]
 
 
