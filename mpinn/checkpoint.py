@@ -154,12 +154,19 @@ class Store:
         check_writable(directory, "--checkpoint")
         self.directory = directory
         self.written: list[Path] = []
+        self.newest = (0, 0)  # epoch and round of the last that was written
 
     def save(self, snapshot: Snapshot) -> Path:
-        """Write the snapshot, then remove all but this run's last few; return its path. Raises MpinnError."""
-        newest = max((number_of(path) for path in files(self.directory)), default=0)
-        path = self.directory / f"{newest + 1:06d}{SUFFIX}"
+        """Write the snapshot, then remove all but this run's last few; return its path. Raises MpinnError.
+
+        A state of the run that was the last to be written is not written again.
+        """
+        if self.newest == (snapshot.epoch, snapshot.round):
+            return self.written[-1]
+        highest = max((number_of(path) for path in files(self.directory)), default=0)
+        path = self.directory / f"{highest + 1:06d}{SUFFIX}"
         write_atomically(path, encode(snapshot))
+        self.newest = (snapshot.epoch, snapshot.round)
         self.written.append(path)
         while len(self.written) > KEPT:
             with contextlib.suppress(OSError):
@@ -207,8 +214,9 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     """Return all of a snapshot but its weights."""
     return {
         "id": snapshot.id,
-        "epoch": snapshot.epoch,
-        "round": snapshot.round,
+        "epochs_done": snapshot.epoch - 1,
+        "rounds_done": snapshot.round,
+        "goes_on_with": f"epoch {snapshot.epoch}, round {snapshot.round + 1}",
         "parameters": len(snapshot.weights),
         "weights_sha256": weights_sha256(snapshot.weights),
         "block_momentum": snapshot.velocity is not None,

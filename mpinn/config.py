@@ -18,7 +18,7 @@ import yaml
 
 from mpinn.activations import ACTIVATIONS
 from mpinn.cli import Parser
-from mpinn.errors import UsageError, nearest
+from mpinn.errors import UsageError, nearest, yaml_problem
 from mpinn.version import __version__
 
 
@@ -49,6 +49,7 @@ def setting(
 
 SEVERAL: Any = object()  # the default of a list that is worked out later
 
+LIST = "tag:yaml.org,2002:seq"
 TINY = 5e-324  # the smallest positive number: a bound that excludes zero
 BELOW_ONE = 1 - 2**-53
 MOST_PARAMETERS = 2**30
@@ -108,14 +109,18 @@ class Config:
     )
     target_set: str = setting("test", "set on which the target is measured", choices=("train", "test"))
     evaluate_every: int = setting(1, "epochs between evaluations", int, 1)
-    checkpoint: str | None = setting(None, "directory for snapshots, made if missing", metavar="DIR")
+    checkpoint: str | None = setting(
+        None, "directory for snapshots, made if missing (default: that of --resume, else none)", metavar="DIR"
+    )
     checkpoint_every: int = setting(1, "epochs between snapshots", int, 1)
     resume: str | None = setting(
-        None, "go on from this snapshot, or from the newest good one of a directory", metavar="PATH"
+        None,
+        "go on from this snapshot, or from the newest good one of a directory, and save into that directory",
+        metavar="PATH",
     )
     result: str | None = setting(None, "write the result file (JSON) here", metavar="FILE")
     time_limit: float | None = setting(
-        None, "stop after this time, with a snapshot if --checkpoint is given", float, TINY, metavar="SECONDS"
+        None, "stop after this time, with a snapshot where they are saved", float, TINY, metavar="SECONDS"
     )
     quiet: bool = setting(False, "print errors only", bool)
     log_level: str = setting("warning", "what is logged", choices=("debug", "info", "warning", "error"))
@@ -170,6 +175,22 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def spelled(name: str, value: Any) -> str:
+    """Return how a value of a setting is typed, after 'with' or 'without': 'with --layers 784 10'."""
+    default = FIELDS[name].default
+    if FIELDS[name].metadata["kind"] is bool:
+        return f"{'without' if value == default else 'with'} {flag(name)}"
+    if value is None:
+        return f"without {option(name)}"
+    words = value if isinstance(value, tuple) else (value,)
+    return f"with {option(name)} {' '.join(map(str, words))}"
+
+
+def flag(name: str) -> str:
+    """Return the option that turns a true-or-false setting away from its default."""
+    return option(f"no_{name}" if FIELDS[name].default else name)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line of `python -m mpinn.train`."""
     parser = Parser(
@@ -182,10 +203,9 @@ def parser() -> argparse.ArgumentParser:
     )
     for f in FIELDS.values():
         about, default = f.metadata, f.default
-        text = about["help"] + (f" (default: {default})" if default not in (None, True, False) else "")
+        text = about["help"] + ("" if default is None or about["kind"] is bool else f" (default: {default})")
         if about["kind"] is bool:
-            flag = option(f"no_{f.name}" if default else f.name)
-            parser.add_argument(flag, dest=f.name, action="store_const", const=not default, help=text)
+            parser.add_argument(flag(f.name), dest=f.name, action="store_const", const=not default, help=text)
         elif about["choices"] and not about["several"]:
             parser.add_argument(option(f.name), dest=f.name, help=text, metavar="|".join(about["choices"]))
         else:
@@ -216,7 +236,7 @@ def read_yaml(path: str) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}; give --config a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{path}: not valid YAML: {yaml_problem(error)}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -285,11 +305,14 @@ def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: in
     return dataclasses.replace(config, layers=layers, activations=activations, workers=workers, block_momentum=momentum)
 
 
+class Dumper(yaml.SafeDumper):
+    """Writes a tuple as a list on one line."""
+
+
+Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_sequence(LIST, value, flow_style=True))
+
+
 def show(config: Config) -> str:
-    """Return the configuration as YAML that --config reads back."""
+    """Return the configuration as YAML that --config reads back, one setting a line."""
     settings = {name: getattr(config, name) for name in FIELDS}
-    return yaml.safe_dump(
-        {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
-        sort_keys=False,
-        default_flow_style=None,
-    )
+    return yaml.dump(settings, Dumper=Dumper, sort_keys=False, default_flow_style=False, width=math.inf)

@@ -1,4 +1,4 @@
-"""`python -m mpinn.doctor`: is this installation fit to train? One line a check, with the cure where it is not."""
+"""`python -m mpinn.doctor`: is this installation fit to train?"""
 
 import mpinn.one_thread  # isort: skip
 
@@ -14,6 +14,7 @@ from mpinn import data, kernels
 from mpinn.cli import Parser, run_command
 from mpinn.errors import MpinnError
 
+DESCRIPTION = "Is this installation fit to train? One line a check, with the cure where it is not."
 PROBE = "from mpinn.parallel.world import World; w = World.start(); w.root and print(w.size); w.stop()"
 NODE_DATA = 60  # MB of shared memory that MNIST needs a node, with room
 SECONDS = 60
@@ -24,7 +25,7 @@ def mpi() -> str:
     """Return which MPI library mpi4py uses."""
     from mpinn.parallel import world
 
-    return f"mpi4py {metadata.version('mpi4py')} on {world.library()}"
+    return f"mpi4py {metadata.version('mpi4py')} on {world.vendor()} {world.version()}"
 
 
 def launch(ranks: int) -> str:
@@ -52,7 +53,7 @@ def cure(said: str) -> str:
     if "as root" in said:
         return "as root, export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"
     if "slots" in said:
-        return "not enough slots: python -m mpinn.hosts apply detected"
+        return "not enough slots: run python -m mpinn.hosts apply detected"
     if "belongs to" in said:
         return "this mpirun is another MPI's than mpi4py's: activate the environment, or install mpi4py for this MPI"
     return (said.strip().splitlines() or ["no word said"])[-1]
@@ -107,7 +108,7 @@ CHECKS: dict[str, Callable[[], str]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Print one line a check; return 1 if any failed."""
-    Parser(prog="python -m mpinn.doctor", description=__doc__).parse_args(arguments)
+    Parser(prog="python -m mpinn.doctor", description=DESCRIPTION).parse_args(arguments)
     print(f"mpinn {metadata.version('mpinn-bench')} in {Path(__file__).parent}, Python {sys.version.split()[0]}")
     failed = 0
     for name, look in CHECKS.items():

@@ -7,6 +7,8 @@ gets a `UsageError` and status 2; what fails while running is an `MpinnError` an
 import difflib
 from collections.abc import Iterable
 
+import yaml
+
 
 class MpinnError(Exception):
     """A failure while running. Its text is one line that says what happened and what to do."""
@@ -23,5 +25,12 @@ class UsageError(MpinnError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ' (did you mean X?)' for the known word nearest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.65)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def yaml_problem(error: Exception) -> str:
+    """Return what is wrong with a YAML text, and where, without the excerpt that PyYAML draws over several lines."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())

@@ -112,12 +112,12 @@ def line(mpi: Mpi, launcher: Launcher, ranks: int, hostfile: Path | None, progra
 def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m mpinn.launch",
-        description="Run `python -m mpinn.train` under the MPI in use, as a host profile asks.",
+        description="Run python -m mpinn.train under the MPI in use, as a host profile asks.",
         epilog="Example: python -m mpinn.launch --host banana-pi-m3 -n 16 -- --merge block-momentum --worker-batch 25",
     )
     parser.add_argument("--host", default=DETECTED, metavar="NAME", help="host profile (default: this machine's)")
     parser.add_argument("-n", type=int, metavar="RANKS", help="ranks (default: the profile's slots on every host)")
-    parser.add_argument("--hostfile", type=Path, metavar="FILE", help="hosts, as `mpinn.hosts hostfile` writes them")
+    parser.add_argument("--hostfile", type=Path, metavar="FILE", help="hosts, as mpinn.hosts hostfile writes them")
     parser.add_argument("--force", action="store_true", help="run more ranks than the profile allows")
     parser.add_argument("--dry-run", action="store_true", help="print the command and stop")
     parser.add_argument("options", nargs="*", metavar="-- TRAIN OPTIONS", help="see python -m mpinn.train --help")

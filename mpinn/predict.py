@@ -17,7 +17,7 @@ BLOCK = 1000  # images classified at a time
 
 def main(arguments: list[str] | None = None) -> None:
     """Print one CSV line an image: its number, its class, how sure the network is, and the label where one is known."""
-    parser = Parser(prog="python -m mpinn.predict", description=__doc__)
+    parser = Parser(prog="python -m mpinn.predict", description="Classify images with the weights of a snapshot.")
     parser.add_argument("snapshot", type=Path, help="a snapshot, or a directory: then its newest good one")
     parser.add_argument(
         "images", type=Path, help="an IDX file of images, a CSV, an NPZ, or a data directory (its test set)"

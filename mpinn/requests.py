@@ -6,6 +6,8 @@ round, at no cost. A signal may reach one rank or all of them.
 
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NamedTuple
 
@@ -32,6 +34,11 @@ class Requests(NamedTuple):
         """The name of the request that ends training, or an empty string."""
         return next((name for name in ("terminate", "interrupt", "time_up") if getattr(self, name)), "")
 
+    @property
+    def signalled(self) -> bool:
+        """Whether a signal asks for the end, after which a rank may not have long to live."""
+        return bool(self.interrupt or self.terminate)
+
 
 SLOTS = len(Requests._fields)
 
@@ -42,12 +49,26 @@ class Listener:
     def __init__(self, time_limit: float | None) -> None:
         """Start listening. time_limit: seconds from now, on the rank that watches the clock, else None."""
         self.deadline = None if time_limit is None else time.monotonic() + time_limit
+        self.act: Callable[[], None] | None = None
         self.caught = {signal.SIGINT: 0, signal.SIGTERM: 0, signal.SIGUSR1: 0}
         for number in self.caught:
             signal.signal(number, self.catch)
 
     def catch(self, number: int, frame: FrameType | None) -> None:
         self.caught[signal.Signals(number)] += 1
+        if self.act and number != signal.SIGUSR1:
+            self.act()
+
+    @contextmanager
+    def at_once(self, act: Callable[[], None]) -> Iterator[None]:
+        """Within it a signal to end calls `act` as it comes, long before the next merge tells the others of it."""
+        self.act = act
+        if self.caught[signal.SIGINT] or self.caught[signal.SIGTERM]:
+            act()
+        try:
+            yield
+        finally:
+            self.act = None
 
     def take(self, slots: np.ndarray) -> None:
         """Put this rank's requests into (SLOTS,) float64, but for `diverged`. A request for a snapshot is put once."""

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import zlib
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -20,9 +21,9 @@ from mpinn.network import weights_sha256
 from mpinn.parallel import world as mpi
 from mpinn.parallel.round import Team
 from mpinn.parallel.world import World
-from mpinn.requests import Listener, Requests
+from mpinn.requests import STATUS, Listener, Requests
 from mpinn.schedule import Schedule
-from mpinn.screen import Screen, counted, head, hint
+from mpinn.screen import Screen, counted, head, hints
 
 log = logging.getLogger("mpinn")
 
@@ -36,7 +37,8 @@ def open_places(asked: Config) -> Store | None:
         checkpoint.check_writable(Path(asked.result).parent, "--result")
         if Path(asked.result).is_dir():
             raise UsageError(f"{asked.result}: is a directory; give --result a file")
-    return Store(Path(asked.checkpoint)) if asked.checkpoint else None
+    place = asked.checkpoint or (asked.resume if asked.resume and Path(asked.resume).is_dir() else None)
+    return Store(Path(place)) if place else None
 
 
 def read_data(world: World, asked: Config) -> tuple[Dataset, str]:
@@ -53,15 +55,23 @@ def read_data(world: World, asked: Config) -> tuple[Dataset, str]:
     return Dataset(**about), fingerprint
 
 
-def settle(given: dict[str, Any], snapshot: Snapshot | None, dataset: Dataset, fingerprint: str, ranks: int) -> Config:
+def settle(
+    given: dict[str, Any],
+    snapshot: Snapshot | None,
+    store: Store | None,
+    dataset: Dataset,
+    fingerprint: str,
+    ranks: int,
+) -> Config:
     """Return the whole configuration, a resumed snapshot's settings included, for these data. Raises UsageError."""
-    settings = dict(given)
+    settings = {**given, "checkpoint": str(store.directory) if store else None}
     if snapshot:
         for name, value in snapshot.settings.items():
-            if name in given and given[name] != value:
+            asked = given.get(name)
+            if asked is not None and asked != value:
                 raise UsageError(
-                    f"{given['resume']}: snapshot of another run: its {name} is {value}, not {given[name]}; "
-                    "leave that setting out, or start without --resume"
+                    f"{given['resume']}: snapshot of a run {config.spelled(name, value)}, "
+                    f"not {config.spelled(name, asked)}; leave that option out, or start without --resume"
                 )
         if snapshot.data != fingerprint:
             raise UsageError(f"{given['resume']}: snapshot of a run on other training data; give the same --data")
@@ -86,12 +96,15 @@ class Run:
         self.store = world.on_root(partial(open_places, asked))
         snapshot = world.on_root(partial(checkpoint.load, Path(asked.resume))) if asked.resume else None
         self.data, self.fingerprint = read_data(world, asked)
-        self.config = world.on_root(partial(settle, given, snapshot, self.data, self.fingerprint, world.size))
+        self.config = world.on_root(
+            partial(settle, given, snapshot, self.store, self.data, self.fingerprint, world.size)
+        )
         self.kernel = world.on_all(partial(choose_kernel, self.config))
         self.schedule = Schedule(len(self.data.train_labels), self.config.workers or 1, self.config.worker_batch)
         self.snapshot = snapshot or self.beginning()
         self.resumed_from = snapshot.id if snapshot else None
         world.comm.Bcast(self.snapshot.weights)
+        self.listener = Listener(self.config.time_limit if world.root else None)
         self.team = Team(
             world,
             self.kernel,
@@ -101,7 +114,7 @@ class Run:
             self.snapshot.weights,
             self.snapshot.velocity,
             self.config.block_momentum or 0.0,
-            Listener(self.config.time_limit if world.root else None),
+            self.listener,
         )
         self.environment = self.describe_environment()
         self.screen = Screen(self.config.quiet or not world.root)
@@ -140,7 +153,7 @@ class Run:
         """Train until something ends it; return the name of the request that did, or an empty string."""
         if self.world.root:
             about = head(self.config, self.data, self.schedule.rounds, len(self.snapshot.weights), self.environment)
-            self.screen.head(about, hint(self.config))
+            self.screen.head(about, hints(self.config), self.nothing_left())
         request = ""
         try:
             while not self.finished() and not request:
@@ -151,7 +164,7 @@ class Run:
             raise
         self.status = STOPPED.get(request) or ("target" if self.target_reached() else "completed")
         self.write_result()
-        self.screen.say(self.closing_line())
+        self.screen.close(self.closing_line(), signalled=request in STATUS)
         return request
 
     def finished(self) -> bool:
@@ -161,36 +174,58 @@ class Run:
         target = results.target_of(vars(self.config), self.epochs)
         return target is not None and target["epochs"] is not None
 
+    def nothing_left(self) -> str:
+        """Return why the run has nothing to do, and how it would, or an empty string."""
+        done = f"nothing is left to do: {counted(len(self.epochs), 'epoch')} done"
+        if self.target_reached():
+            return f"{done}, and the target reached; take a larger --target-accuracy to go on"
+        if self.finished():
+            return f"{done}; take a larger --epochs to go on"
+        return ""
+
     def train_epoch(self) -> str:
         """Train to the end of the epoch, or to the round of a request; return the name of a request to stop."""
         state = self.snapshot
-        self.screen.start_epoch(state.epoch, self.schedule.rounds)
-        progress = self.team.train(state.epoch, state.round, self.screen.show_round)
-        self.screen.end_epoch()
-        if self.config.balance == "measured" and not self.balanced and progress.round == self.schedule.rounds:
-            self.team.balance(progress.phases)
-            self.balanced = True
-        state.round = progress.round
-        state.history["partial"] = results.add_parts(
-            state.history["partial"],
-            {"train_seconds": progress.seconds, "phases": results.spread(progress.phases)},
-        )
-        requests = progress.requests
-        if state.round == self.schedule.rounds:
+        requests = self.train_rounds() if state.round < self.schedule.rounds else Requests()
+        if state.round == self.schedule.rounds and not requests.signalled:
             requests = requests.also(self.end_epoch())
         if requests.stop or requests.snapshot:
             self.save()
         return requests.stop
 
+    def train_rounds(self) -> Requests:
+        """Do the rounds that are left of the epoch, or those up to a request; return what was asked for."""
+        state = self.snapshot
+        self.screen.start_epoch(state.epoch, self.schedule.rounds)
+        progress = self.team.train(state.epoch, state.round, self.screen.show_round)
+        state.round = progress.round
+        state.history["partial"] = results.add_parts(
+            state.history["partial"],
+            {"train_seconds": progress.seconds, "phases": results.spread(progress.phases)},
+        )
+        if progress.requests.signalled:
+            self.save()  # before anything else: a rank may have little time left
+        self.screen.end_epoch()
+        if self.config.balance == "measured" and not self.balanced and progress.round == self.schedule.rounds:
+            self.team.balance(progress.phases)
+            self.balanced = True
+        return progress.requests
+
     def end_epoch(self) -> Requests:
-        """Evaluate, note the epoch, take the snapshot that is due; return what was asked for meanwhile."""
+        """Evaluate, note the epoch, take the snapshot that is due; return what was asked for meanwhile.
+
+        A signal meanwhile leaves the epoch as it was before: evaluating it is left to the run that is resumed.
+        """
         state = self.snapshot
         epoch = state.epoch
         train = test = None
         requests = Requests()
         start = perf_counter()
         if epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs:
-            train, test, requests = self.team.evaluate()
+            with self.listener.at_once(self.write_snapshot) if self.world.root else nullcontext():
+                train, test, requests = self.team.evaluate()
+            if requests.signalled:
+                return requests
         row = {
             "epoch": epoch,
             "train_accuracy": train,
@@ -209,15 +244,15 @@ class Run:
         return requests
 
     def save(self) -> None:
-        """Write a snapshot, where they are wanted. Raises MpinnError, on every rank."""
+        """Let rank 0 write a snapshot, where they are wanted. Raises MpinnError, on every rank."""
+        self.world.on_root(self.write_snapshot)
 
-        def write() -> None:
-            if self.store:
-                history = {**self.snapshot.history, "seconds": self.seconds()}
-                path = self.store.save(dataclasses.replace(self.snapshot, history=history, kernel_id=self.kernel.id))
-                log.info("snapshot %s: epoch %d, round %d", path, self.snapshot.epoch, self.snapshot.round)
-
-        self.world.on_root(write)
+    def write_snapshot(self) -> None:
+        """Write a snapshot, where they are wanted. Raises MpinnError."""
+        if self.store:
+            history = {**self.snapshot.history, "seconds": self.seconds()}
+            path = self.store.save(dataclasses.replace(self.snapshot, history=history, kernel_id=self.kernel.id))
+            log.info("snapshot %s: epoch %d, round %d", path, self.snapshot.epoch, self.snapshot.round)
 
     def seconds(self) -> float:
         """Return the seconds of the run so far; those before a resume included."""

@@ -1,14 +1,16 @@
 """What rank 0 prints: a head, a row an epoch with a live bar within it where there is a terminal, a closing line."""
 
 import os
-import sys
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpinn.config import Config
 from mpinn.data import Dataset
 from mpinn.results import PHASES
+
+if TYPE_CHECKING:
+    from mpinn.bar import Bar
 
 ROW = "{:>5}  {:>8}  {:>8}  {:>8}  {:>11}  {:>5}  {:>5}  {:>5}  {:>5}"
 REFRESH = 0.1  # seconds between two states of the bar
@@ -69,8 +71,8 @@ def counted(number: int, thing: str) -> str:
 def where(node: dict[str, Any]) -> str:
     """Return which ranks are on a host, and on which of its cores."""
     bound = all(len(cores) < len(node["cores"]) for cores in node["cores_of_ranks"])
-    cores = " ".join(span(cores) for cores in node["cores_of_ranks"]) if bound else span(node["cores"])
-    return f"{span(node['ranks'])} on {node['host']} ({node['processor']}, cores {cores})"
+    cores = f"cores {span(node['cores'])}" + (", each rank bound to its own" if bound else "")
+    return f"{span(node['ranks'])} on {node['host']} ({node['processor']}, {cores})"
 
 
 def span(numbers: list[int]) -> str:
@@ -78,6 +80,14 @@ def span(numbers: list[int]) -> str:
     if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
         return f"{numbers[0]}-{numbers[-1]}"
     return ",".join(map(str, numbers))
+
+
+def hints(settings: Config) -> list[str]:
+    """Return lines of advice."""
+    found = [hint(settings)]
+    if settings.resume and not settings.checkpoint:
+        found.append("hint: --resume names a file, so no snapshot will be written; --checkpoint DIR writes some")
+    return list(filter(None, found))
 
 
 def hint(settings: Config) -> str:
@@ -98,24 +108,22 @@ class Screen:
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
-        self.live: Any = None
-        self.bar: Any = None
-        self.task: Any = None
+        self.bar: Bar | None = None
         self.drawn = 0.0
 
     def say(self, text: str = "") -> None:
         if not self.quiet:
             print(text, flush=True)
 
-    def head(self, about: dict[str, str], advice: str) -> None:
-        """Print what is about to run, a line of advice where there is one, and the columns' names."""
+    def head(self, about: dict[str, str], advice: list[str], nothing_left: str) -> None:
+        """Print what is about to run, lines of advice, and the columns' names, or why nothing is left to do."""
         width = max(map(len, about))
         for name, text in about.items():
             self.say(f"{name:{width}}  {text}")
-        if advice:
-            self.say(advice)
+        for line in advice:
+            self.say(line)
         self.say()
-        self.say(ROW.format("epoch", "train %", "test %", "seconds", "exemplars/s", *PHASES))
+        self.say(nothing_left or ROW.format("epoch", "train %", "test %", "seconds", "exemplars/s", *PHASES))
 
     def start_epoch(self, epoch: int, rounds: int) -> None:
         """Show a bar for the epoch, where there is a terminal and rich is installed."""
@@ -123,9 +131,7 @@ class Screen:
         if where is None:
             return
         try:
-            from rich.console import Console, Group
-            from rich.live import Live
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+            from mpinn.bar import Bar
         except ImportError:
             return
         try:
@@ -133,26 +139,30 @@ class Screen:
                 width = os.get_terminal_size(tty.fileno()).columns
         except OSError:
             width = 80
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
-        console = Console(file=sys.stdout, force_terminal=True, width=width or 80)
-        self.bar = Progress(*columns, TimeRemainingColumn(), auto_refresh=False)
-        self.task = self.bar.add_task(f"epoch {epoch}", total=rounds)
-        # Open MPI forwards whole lines only: the empty line behind the bar lets the bar's own through.
-        self.live = Live(Group(self.bar, ""), console=console, auto_refresh=False, transient=True)
-        self.live.start(refresh=True)
+        self.bar = Bar(epoch, rounds, width or 80)
 
     def show_round(self, done: int) -> None:
         """Move the bar, at most ten times a second."""
-        if self.live and monotonic() - self.drawn > REFRESH:
+        if self.bar and monotonic() - self.drawn > REFRESH:
             self.drawn = monotonic()
-            self.bar.update(self.task, completed=done)
-            self.live.refresh()
+            self.bar.move(done)
 
     def end_epoch(self) -> None:
         """Take the bar away."""
-        if self.live:
-            self.live.stop()
-            self.live = None
+        if self.bar:
+            self.bar.remove()
+            self.bar = None
+
+    def close(self, text: str, signalled: bool) -> None:
+        """Print the last line; after a signal on the terminal itself: Open MPI's launcher forwards nothing any more."""
+        where = terminal() if signalled and not self.quiet else None
+        try:
+            if where:
+                Path(where).write_text(text + "\n")
+                return
+        except OSError:
+            pass
+        self.say(text)
 
     def row(self, epoch: dict[str, Any], exemplars: int) -> None:
         """Print the row of an epoch, as it stands in the result, that learned so many exemplars."""

@@ -154,6 +154,8 @@ def test_show_and_export_make_it_readable(tmp_path: Path) -> None:
     saved = snapshot()
     path = Store(tmp_path).save(saved)
     shown = yaml.safe_load(command("show", path).stdout)
+    assert shown["epochs_done"] == saved.epoch - 1 and shown["rounds_done"] == saved.round
+    assert shown["goes_on_with"] == f"epoch {saved.epoch}, round {saved.round + 1}"
     assert shown["weights_sha256"] == weights_sha256(saved.weights) and shown["settings"]["workers"] == 4
     exported = json.loads(command("export", tmp_path).stdout)
     assert np.array_equal(np.float32(exported["weights"][0]), saved.network.views(saved.weights)[0])
@@ -161,6 +163,13 @@ def test_show_and_export_make_it_readable(tmp_path: Path) -> None:
     lines = (tmp_path / "w.csv").read_text().splitlines()
     assert lines[0] == "layer,input,output,weight" and len(lines) == 1 + len(saved.weights)
     assert np.array_equal(np.float32([line.split(",")[3] for line in lines[1:]]), saved.weights)
+
+
+def test_a_state_that_is_the_last_written_is_not_written_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.save(snapshot(2)) == store.save(snapshot(2))
+    assert store.save(snapshot(3)) != store.save(snapshot(4))
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_bad_snapshot_is_one_line(tmp_path: Path) -> None:

@@ -36,7 +36,42 @@ def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
     by_hand = typed(*words)
     assert all(getattr(by_hand, name) != getattr(Config(), name) for name in config.FIELDS)
     (tmp_path / "c.yml").write_text(config.show(by_hand))
+    lines = (tmp_path / "c.yml").read_text().splitlines()
+    assert [line.partition(": ")[0] for line in lines] == list(config.FIELDS) and "layers: [784, 30, 10]" in lines
     assert typed("--config", str(tmp_path / "c.yml")) == by_hand
+
+
+def test_help_says_every_default_that_is_one_value() -> None:
+    said = " ".join(config.parser().format_help().split())
+    for told in (
+        "order of exemplars (default: 0)",
+        "between evaluations (default: 1)",
+        "between snapshots (default: 1)",
+    ):
+        assert told in said
+    assert "(default: True)" not in said and "(default: False)" not in said
+
+
+@pytest.mark.parametrize(
+    "name, value, text",
+    [
+        ("layers", (784, 100, 10), "with --layers 784 100 10"),
+        ("seed", 3, "with --seed 3"),
+        ("bias", False, "with --no-bias"),
+        ("bias", True, "without --no-bias"),
+        ("quiet", True, "with --quiet"),
+        ("block_momentum", None, "without --block-momentum"),
+    ],
+)
+def test_a_value_is_spelled_as_it_is_typed(name: str, value: object, text: str) -> None:
+    assert config.spelled(name, value) == text
+
+
+def test_wrong_yaml_is_told_with_its_place_and_without_an_excerpt(tmp_path: Path) -> None:
+    (tmp_path / "c.yml").write_text("epochs: [\n a: b: c\n")
+    with pytest.raises(UsageError) as raised:
+        config.read_yaml(str(tmp_path / "c.yml"))
+    assert "c.yml: not valid YAML: line 2, column 6: " in str(raised.value) and "^" not in str(raised.value)
 
 
 def test_what_is_typed_goes_before_the_file(tmp_path: Path) -> None:
@@ -62,6 +97,7 @@ def test_what_is_typed_goes_before_the_file(tmp_path: Path) -> None:
         ("--epochs", "expected one argument"),
         ("--target-accuracy 101", "at most 100"),
         ("stray", "unknown option 'stray'"),
+        ("--stop", "unknown option '--stop'; see --help"),
     ],
 )
 def test_bad_options_are_refused_with_the_cure(words: str, message: str) -> None:

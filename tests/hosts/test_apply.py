@@ -68,7 +68,9 @@ def test_apply_and_undo_on_disk(tmp_path: Path) -> None:
         "# <<< mpinn <<<\n"
     )
     assert stat.S_IMODE(mine.stat().st_mode) == 0o640
-    for change in plan(files(tmp_path), None):
+    undone = plan(files(tmp_path), None)
+    assert [change.verb for change in undone] == ["removed", "restored"]
+    for change in undone:
         carry_out(change)
     assert mine.read_bytes() == b"mine = 1"
     assert not files(tmp_path)["openmpi"].exists()

@@ -1,24 +1,32 @@
 """Whole runs on the ranks there are: results, snapshots, and going on with another number of ranks."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mpi4py import MPI
 
-from mpinn import config
+from mpinn import checkpoint, config
+from mpinn.config import Config
 from mpinn.errors import UsageError
 from mpinn.parallel.world import World
+from mpinn.requests import Requests
 from mpinn.run import Run
 from tests.digits import write_npz
 
 
 def run(world: World, *arguments: str | Path) -> Run:
     """Train as the command line says, silently."""
-    run = Run(world, world.on_root(lambda: config.given(config.parse(["--quiet", *map(str, arguments)]))))
+    run = prepare(world, "--quiet", *arguments)
     run.train()
     return run
+
+
+def prepare(world: World, *arguments: str | Path) -> Run:
+    """Return the run that the command line asks for."""
+    return Run(world, world.on_root(lambda: config.given(config.parse([*map(str, arguments)]))))
 
 
 def result(world: World, path: Path) -> dict[str, Any]:
@@ -97,9 +105,9 @@ def test_a_time_limit_ends_the_run_with_a_snapshot(world: World, data: Path, sha
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--workers", "7"], "its workers is 4, not 7"),
-        (["--layers", "144", "9", "5"], "its layers is"),
-        (["--seed", "1"], "its seed is 0"),
+        (["--workers", "7"], "with --workers 4, not with --workers 7"),
+        (["--layers", "144", "9", "5"], "with --layers 144 100 5, not with --layers 144 9 5"),
+        (["--seed", "1"], "with --seed 0, not with --seed 1"),
     ],
 )
 def test_a_snapshot_of_another_run_is_refused(
@@ -116,3 +124,74 @@ def test_a_snapshot_of_other_data_is_refused(world: World, data: Path, shared_tm
     run(world, "--data", data, "--workers", 4, "--epochs", 1, "--checkpoint", folder, "--layers", 144, 9, 10)
     with pytest.raises(UsageError, match="other training data"):
         run(world, "--resume", folder)
+
+
+def rows(said: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return what must be equal in two results of equal runs."""
+    return [
+        (row["epoch"], row["train_accuracy"], row["test_accuracy"], row["weights_sha256"]) for row in said["epochs"]
+    ]
+
+
+def test_a_signal_during_evaluation_saves_at_once_and_the_resumed_run_evaluates(
+    world: World, data: Path, shared_tmp_path: Path
+) -> None:
+    folder = shared_tmp_path / "snapshots"
+    paths = [shared_tmp_path / f"{name}.json" for name in ("whole", "stopped", "resumed")]
+    options = ("--data", data, "--merge", "block-momentum", "--workers", 4, "--balance", "measured")
+    run(world, *options, "--epochs", 3, "--result", paths[0])
+    stopped = prepare(world, *options, "--quiet", "--epochs", 3, "--result", paths[1], "--checkpoint", folder)
+    evaluate, saved = stopped.team.evaluate, []
+
+    def signalled_first() -> tuple[float, float, Requests]:
+        if world.root:
+            signal.raise_signal(signal.SIGTERM)
+            saved.extend(folder.glob("*.mpinn"))
+        return evaluate()
+
+    stopped.team.evaluate = signalled_first  # type: ignore[method-assign]
+    assert stopped.train() == "terminate"
+    assert len(saved) == (1 if world.root else 0)
+    said = result(world, paths[1])
+    assert said["stopped_at"] == {"epoch": 1, "round": said["rounds_per_epoch"]} and said["epochs"] == []
+    run(world, "--data", data, "--resume", folder, "--epochs", 3, "--balance", "measured", "--result", paths[2])
+    whole, resumed = result(world, paths[0]), result(world, paths[2])
+    assert rows(resumed) == rows(whole)
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_a_setting_left_open_in_a_file_is_the_snapshots(world: World, data: Path, shared_tmp_path: Path) -> None:
+    folder, path = shared_tmp_path / "snapshots", shared_tmp_path / "c.yml"
+    run(world, "--data", data, "--workers", 3, "--epochs", 1, "--checkpoint", folder)
+    world.on_root(lambda: path.write_text(config.show(Config())))
+    resumed = run(world, "--config", path, "--data", data, "--resume", folder, "--epochs", 2)
+    assert resumed.config.workers == 3 and len(resumed.epochs) == 2
+
+
+def test_a_run_resumed_from_a_directory_goes_on_saving_there(world: World, data: Path, shared_tmp_path: Path) -> None:
+    folder, path = shared_tmp_path / "snapshots", shared_tmp_path / "result.json"
+    run(world, "--data", data, "--epochs", 1, "--checkpoint", folder)
+    run(world, "--data", data, "--resume", folder, "--epochs", 2, "--result", path)
+    assert result(world, path)["config"]["checkpoint"] == str(folder)
+    assert world.on_root(lambda: checkpoint.load(folder).epoch) == 3
+    run(world, "--data", data, "--resume", world.on_root(lambda: checkpoint.files(folder)[0]), "--epochs", 3)
+    assert world.on_root(lambda: checkpoint.load(folder).epoch) == 3
+
+
+@pytest.mark.parametrize(
+    "options, cure",
+    [(("--epochs", 2), "--epochs"), (("--epochs", 9, "--target-accuracy", 1), "--target-accuracy")],
+)
+def test_a_finished_run_says_that_nothing_is_left(
+    world: World, data: Path, shared_tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple, cure: str
+) -> None:
+    folder = shared_tmp_path / "snapshots"
+    before = run(world, "--data", data, "--epochs", 2, "--checkpoint", folder, "--workers", 2).result()
+    capsys.readouterr()
+    resumed = prepare(world, "--data", data, "--resume", folder, *options)
+    assert resumed.train() == ""
+    assert resumed.result()["weights_sha256"] == before["weights_sha256"]
+    if world.root:
+        said = capsys.readouterr().out
+        assert "nothing is left to do: 2 epochs done" in said and f"take a larger {cure}" in said
+        assert "exemplars/s" not in said

@@ -62,3 +62,7 @@ def test_what_one_rank_finds_wrong_is_wrong_on_every_rank(world: World) -> None:
         world.on_all(work)
     assert raised.value.everywhere
     assert world.on_all(lambda: world.rank) == world.rank
+
+
+def test_the_librarys_word_on_itself_is_one_clean_line() -> None:
+    assert world_module.library().isprintable() and world_module.version() in world_module.library()
