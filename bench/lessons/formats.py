@@ -50,7 +50,7 @@ def from_xml(content: bytes) -> np.ndarray:
 
 FORMATS = {
     "binary": Format(
-        lambda w: checkpoint.encode(snapshot(w)), lambda content: checkpoint.decode(content, "lesson").weights
+        lambda w: checkpoint.encode(snapshot(w, 0)), lambda content: checkpoint.decode(content, "lesson").weights
     ),
     "json": Format(to_json, from_json),
     "xml": Format(to_xml, from_xml),

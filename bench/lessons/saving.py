@@ -22,10 +22,10 @@ from mpinn.schedule import epoch_order
 BATCH, EPOCHS = 100, 3
 
 
-def snapshot(weights: np.ndarray) -> Snapshot:
-    """Return a snapshot of (parameters,) float32 weights, as training with its defaults makes it."""
+def snapshot(weights: np.ndarray, rounds: int) -> Snapshot:
+    """Return a snapshot of (parameters,) float32 weights after so many rounds, as training makes it."""
     settings = dataclasses.asdict(Config(workers=1, layers=Network().sizes, activations=Network().activations))
-    return Snapshot({name: settings[name] for name in WEIGHTS}, "", "", 1, 0, weights, None)
+    return Snapshot({name: settings[name] for name in WEIGHTS}, "", "", 1, rounds, weights, None)
 
 
 def train(digits: Dataset, exemplars: int, every: int, directory: Path, learned: set[str]) -> None:
@@ -40,7 +40,7 @@ def train(digits: Dataset, exemplars: int, every: int, directory: Path, learned:
     for done, batch in enumerate(batches, start=1):
         learner.learn(weights, digits.train_images, digits.train_labels, batch)
         if done % every == 0:
-            store.save(snapshot(weights))
+            store.save(snapshot(weights, done))
     learned.add(weights_sha256(weights))
 
 

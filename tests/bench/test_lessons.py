@@ -1,0 +1,79 @@
+"""The measuring programs: each one really runs, small, and its own checks pass."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.lessons.gradients import GRADIENTS
+from tests.command.commands import errors, mpirun, run
+
+
+def measured(folder: Path, module: str, *options: str, ranks: int = 0) -> dict[str, Any]:
+    """Return what a program left; every metric has a unit, and every check has passed."""
+    path = folder / "result.json"
+    ran = run([*mpirun(ranks), sys.executable, "-m", f"bench.{module}", *options, "--result", str(path)])
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = json.loads(path.read_text())
+    assert set(found["metrics"]) == set(found["units"]) and found["seconds"] > 0
+    assert found["checks"] and all(check["passed"] for check in found["checks"]), found["checks"]
+    return found
+
+
+def test_the_native_kernel_beside_the_reference(tmp_path: Path) -> None:
+    found = measured(tmp_path, "kernels", "--batches", "3")
+    assert found["metrics"]["reference_by_native"] > 5
+    assert found["environment"]["kernel_id"].startswith("native-")
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_communication(tmp_path: Path, ranks: int) -> None:
+    metrics = measured(tmp_path, "communication", "--calls", "5", ranks=ranks)["metrics"]
+    for name in ("bcast_float32", "allreduce_float32", "allreduce_float64", "scatterv_epoch_int32"):
+        assert metrics[f"{name}_microseconds"] > 0
+    if ranks > 1:
+        assert metrics["allreduce_float64_262144_microseconds"] > metrics["allreduce_float64_64_microseconds"]
+
+
+def test_objects_are_slower_than_arrays(tmp_path: Path) -> None:
+    assert measured(tmp_path, "lessons.objects", "--batches", "1")["metrics"]["objects_by_arrays"] > 1
+
+
+def test_saving_every_batch_is_slower_than_at_the_end(tmp_path: Path) -> None:
+    metrics = measured(tmp_path, "lessons.saving", "--exemplars", "1000", "--turns", "1")["metrics"]
+    assert metrics["every_batch_by_at_end"] > 1
+
+
+def test_text_is_larger_than_binary(tmp_path: Path) -> None:
+    metrics = measured(tmp_path, "lessons.formats", "--turns", "1")["metrics"]
+    assert metrics["binary_bytes"] < metrics["json_bytes"] < metrics["xml_bytes"]
+
+
+def test_layouts_compute_the_same(tmp_path: Path) -> None:
+    assert len(measured(tmp_path, "lessons.layout", "--turns", "2", "--steps", "5")["metrics"]) == 6
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_messages_of_all_kinds_teach_the_same(tmp_path: Path, ranks: int) -> None:
+    metrics = measured(tmp_path, "lessons.messages", "--exemplars", "1200", ranks=ranks)["metrics"]
+    assert metrics["pickled_epoch_seconds"] > 0 and metrics["allreduce_epoch_seconds"] > 0
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_gradients(tmp_path: Path, gradient: str) -> None:
+    options = ("--gradient", gradient, "--workers", "2", "--exemplars", "6000", "--epochs", "1")
+    found = measured(tmp_path, "lessons.gradients", *options)
+    assert len(found["series"]["train_accuracy"]) == 1
+    assert found["metrics"]["train_accuracy"] > (50 if gradient != "updated-weights" else 0)
+
+
+def test_a_program_asked_wrongly_says_so_in_one_line() -> None:
+    ran = run([sys.executable, "-m", "bench.lessons.gradients", "--gradient", "left"])
+    assert ran.returncode == 2 and len(errors(ran.stderr)) == 1
+
+
+def test_without_a_file_a_program_prints_its_figures() -> None:
+    ran = run([sys.executable, "-m", "bench.lessons.layout", "--turns", "1", "--steps", "1"])
+    assert ran.returncode == 0 and "float32_packed_microseconds" in ran.stdout
