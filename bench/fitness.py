@@ -48,7 +48,7 @@ def findings(profile: Profile, root: Path = Path("/")) -> list[Finding]:
     """Return what there is to say of the machine whose /proc and /sys lie under `root`, read now."""
     now = conditions.glance() if root == Path("/") else conditions.reading(root)
     always = [busy(now), memory(now, profile, root), offline(now), *clocks(now)]
-    return always + [finding for finding in (heat(now, profile), supply(now)) if finding]
+    return always + [finding for finding in (heat(now, profile), throttling(now), supply(now)) if finding]
 
 
 def busy(now: dict[str, Any]) -> Finding:
@@ -128,6 +128,13 @@ def heat(now: dict[str, Any], profile: Profile) -> Finding | None:
     return Finding(
         "temperature", said, "let it cool, cool it better" if limit and now["temperature_c"] > limit - 10 else ""
     )
+
+
+def throttling(now: dict[str, Any]) -> Finding | None:
+    """Tell how often cores were slowed down for heat, where the kernel counts it."""
+    if now["throttle_count"] is None:
+        return None
+    return Finding("throttling", f"slowed down for heat {now['throttle_count']} times since the start", "")
 
 
 def supply(now: dict[str, Any]) -> Finding | None:

@@ -15,12 +15,13 @@ from typing import Any
 import yaml
 
 from mpinn import config
-from mpinn.errors import UsageError, nearest
+from mpinn.errors import UsageError, nearest, yaml_problem
 from mpinn.hosts.profile import Loader, Mpi, Profile
 from mpinn.hosts.schema import entry, read
 
 SUITES = Path(__file__).parent / "suites"
 NAME = r"[a-z0-9][a-z0-9-]*"
+KINDS = ("speedup", "lines", "growth", "nutshell", "shares", "bars", "table", "all")  # of figures
 PROGRAM = r"train|[a-z_]+(\.[a-z_]+)*"
 # What bench gives every training run itself.
 OF_ALL = ("repeats", "ranks", "workers")  # what --set changes in every experiment
@@ -41,9 +42,10 @@ class Check:
 class Figure:
     """How the report draws an experiment."""
 
-    kind: str = entry("kind of figure", choices=("speedup", "lines", "growth", "shares", "bars", "table", "all"))
+    kind: str = entry("kind of figure", choices=KINDS)
     title: str | None = entry("what it shows, if not the experiment's title", default=None)
     y: tuple[str, ...] = entry("metrics, or series for growth", default=())
+    of: tuple[str, ...] = entry("experiments of a nutshell", default=())
     x: str | None = entry("what varies: ranks, workers or an option", default=None)
     by: str | None = entry("what tells the lines apart: ranks, workers or an option", default=None)
     epochs: tuple[int, ...] = entry("of series: the epochs after which values are shown", least=1, default=())
@@ -130,7 +132,7 @@ def load(name: str, changes: list[str]) -> Suite:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{path}: not valid YAML: {yaml_problem(error)}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected a mapping with title, description, repeats and experiments")
     for change in changes:

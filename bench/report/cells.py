@@ -6,7 +6,10 @@ from typing import NamedTuple
 from bench import analysis, statistics
 from bench.analysis import Row, Run
 from bench.records import INVALID, Record
+from bench.report.published import Value, said
 from bench.suite import Figure
+
+Hosts = Sequence[tuple[str, Run]]  # title and run of each host
 
 LABELS = {
     "epoch_seconds": "seconds an epoch",
@@ -95,3 +98,30 @@ def table_of(name: str, figure: Figure, run: Run, title: str) -> Part:
         "",
     ]
     return Part(columns, table, title)
+
+
+def host_label(title: str, hosts: Hosts, text: str) -> str:
+    """Return a line's label: the host is named where there are several."""
+    return f"{title}: {text}" if len(hosts) > 1 else text
+
+
+def published_part(values: Sequence[Value]) -> Part:
+    """Return published values as a table."""
+    rows = []
+    for host, about in values:
+        context = [f"{about.epochs} epochs"] if about.epochs else []
+        context += [f"{about.seconds:g} s"] if about.seconds else []
+        context += [f"{about.set} set"] if about.set else []
+        context += [about.note] if about.note else []
+        workers = str(about.workers) if about.workers else ""
+        rows.append(
+            [
+                Cell(host),
+                Cell(about.metric.replace("_", " ")),
+                Cell(workers),
+                Cell(said(about)),
+                Cell(", ".join(context)),
+            ]
+        )
+    sources = sorted({about.source for _, about in values})
+    return Part(["published", "metric", "workers", "value", ""], rows, f"Published: {'; '.join(sources)}.")

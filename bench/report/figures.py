@@ -43,6 +43,14 @@ class Line(NamedTuple):
     published: bool = False  # points of a text: marks without a line
 
 
+def marks(found: dict[str, list[tuple[float, float]]]) -> list[Line]:
+    """Return lines of published points, (x, y) each, by label."""
+    return [
+        Line(text, [x for x, _ in sorted(points)], [y for _, y in sorted(points)], published=True)
+        for text, points in found.items()
+    ]
+
+
 def lines(drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool = False) -> str:
     """Return a figure of curves. With `ideal`, the line on which y equals x."""
     with matplotlib.rc_context(STYLE):

@@ -1,0 +1,72 @@
+"""Speedup over ranks or workers."""
+
+from bench import analysis
+from bench.analysis import Scaled
+from bench.report import figures, published
+from bench.report.cells import Cell, Hosts, Part, cell, label, median_cell, published_part, remarks
+from bench.report.figures import Line, marks
+from bench.suite import Figure
+
+
+def speedup(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
+    """Return speedup over ranks or workers: minimum, median, maximum, efficiency, serial fraction, published values."""
+    x, metric = figure.x or "ranks", figure.y[0] if figure.y else "epoch_seconds"
+    drawn, parts = [], []
+    for title, run in hosts:
+        curve = analysis.scaling(run.records, name, metric, x)
+        if not curve:
+            continue
+        drawn.append(line(title if len(hosts) > 1 else "this host", curve))
+        cores = sum(cluster["cores"] for cluster in run.plan["profile"]["machine"]["clusters"])
+        fraction = analysis.serial_fraction(curve, cores)
+        notes = [f"{title}."] if len(hosts) > 1 else []
+        if fraction is not None:
+            notes.append(f"Serial fraction after Amdahl, fitted up to {cores} {x}: {fraction:.3f}.")
+        parts.append(table(curve, x, metric, " ".join(notes)))
+    if figure.published and drawn:
+        drawn += published_speedups()
+        parts.append(published_part([*published.values("epoch_seconds"), *published.values("speedup")]))
+    svg = figures.lines(drawn, label(x), "speedup", ideal=True, log=True) if drawn else ""
+    return svg, parts
+
+
+def line(text: str, curve: list[Scaled]) -> Line:
+    """Return the curve of speedups, its band from the slowest to the fastest repeat."""
+    base = next(one.row.spread.median for one in curve if one.x == 1)
+    spreads = [one.row.spread for one in curve]
+    return Line(
+        text,
+        [float(one.x) for one in curve],
+        [base / spread.median for spread in spreads],
+        [base / spread.max for spread in spreads],
+        [base / spread.min for spread in spreads],
+    )
+
+
+def table(curve: list[Scaled], x: str, metric: str, note: str) -> Part:
+    """Return a row a point; with energy where it is known."""
+    metered = any("epoch_joules" in one["metrics"] for point in curve for one in point.row.records)
+    columns = [label(x), f"{label(metric)}: min", "median", "max", "speedup", "95% interval", "efficiency"]
+    rows = []
+    for one in curve:
+        interval = f"{one.speedup.low:.2f} to {one.speedup.high:.2f}" if one.x != 1 else ""
+        notes = ["unstable"] if one.speedup.unstable and one.x != 1 else []
+        row = [
+            Cell(str(one.x)),
+            *(cell(one.row, value) for value in one.row.spread[:3]),
+            cell(one.row, one.speedup.value, ".2f"),
+            Cell(interval, one.row.records),
+            cell(one.row, one.efficiency, ".0%"),
+        ]
+        row += [median_cell(one.row, "epoch_joules")] if metered else []
+        rows.append([*row, Cell(", ".join(notes + remarks(one.row)))])
+    return Part([*columns, *(["joules an epoch"] if metered else []), ""], rows, note)
+
+
+def published_speedups() -> list[Line]:
+    """Return the published speedups of each host that name their workers."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for host, about in published.values("speedup"):
+        if about.workers and about.value:
+            found.setdefault(f"{host} (published)", []).append((about.workers, about.value / 100))
+    return marks(found)
