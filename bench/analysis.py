@@ -105,10 +105,7 @@ def setting(record: Record, name: str) -> Any:
 
 
 def scaling(found: Sequence[Record], experiment: str, metric: str, x: str) -> list[Scaled]:
-    """Return the speedups of an experiment over `x` (ranks or workers), against its point with x = 1.
-
-    None where no point has x = 1: then the list is empty.
-    """
+    """Return speedups of an experiment over `x` (ranks or workers) against its point with x = 1; none without it."""
     points = rows(found, experiment, metric)
     base = next((row for row in points if setting(row.records[0], x) == 1), None)
     if base is None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mpinn.hosts.launcher import find_launcher
 from tests.bench.suites import write_suite
 from tests.command.commands import environment, errors, ranks_alive, run, wait_until
 
@@ -130,6 +132,27 @@ def test_a_run_beside_a_busy_loop_is_degraded(tmp_path: Path) -> None:
     for one in recorded(tmp_path / "out"):
         assert one["verdict"] == "DEGRADED" and any("other processes used" in reason for reason in one["reasons"])
     assert checked.returncode == 1 and "NOT FIT   load" in checked.stdout
+
+
+def test_a_program_that_is_not_here_is_left_out_and_said(tmp_path: Path) -> None:
+    peer = {"title": "Go", "program": "peers.go", "mpi": False, "options": {"exemplars": 100}, "repeats": 1}
+    suite = write_suite(tmp_path, experiments={"go": peer, "one": {"title": "One", "repeats": 1}})
+    ran = bench("run", suite, "--out", tmp_path / "out", PATH="/nonexistent")
+    assert ran.returncode == 0 and "left out  go #1: no Go" in ran.stderr, ran.stderr
+    assert [one["point"] for one in recorded(tmp_path / "out")] == ["one"]
+    assert bench("report", tmp_path / "out").returncode == 0
+    assert "Left out: no Go" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_hosts_of_a_hostfile_are_read_one_by_one(tmp_path: Path) -> None:
+    hostfile = tmp_path / "hosts"
+    hostfile.write_text("localhost slots=2\n" if find_launcher().vendor == "openmpi" else "localhost:2\n")
+    suite = write_suite(tmp_path, experiments={"one": {"title": "One", "ranks": 2, "repeats": 1}})
+    ran = bench("run", suite, "--out", tmp_path / "out", "--hostfile", hostfile)
+    assert ran.returncode == 0, ran.stderr
+    (one,) = recorded(tmp_path / "out")
+    assert [host["host"] for host in one["hosts"]] == [platform.node()]
+    assert one["hosts"][0]["busy_before"] is not None and one["hosts"][0]["busy_with_others"] is None
 
 
 def test_dry_run_prints_every_command_and_an_estimate_and_runs_none(tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""Analysis: what records come to, on records made by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import analysis, oracle
+from bench.analysis import Run
+from bench.records import Record
+from bench.suite import Check, Point
+
+
+def record(point: str, repeat: int, seconds: float, **changes: Any) -> Record:
+    name, _, settings = point.partition("/")
+    ranks = int(settings.partition("=")[2] or 1)
+    return {
+        "experiment": name,
+        "point": point,
+        "repeat": repeat,
+        "program": "train",
+        "ranks": ranks,
+        "workers": ranks,
+        "options": {},
+        "verdict": "VALID",
+        "official": True,
+        "metrics": {"epoch_seconds": seconds},
+        "series": {"test_accuracy": [90.0, None, 97.5], "train_seconds": [seconds] * 3},
+    } | changes
+
+
+RECORDS = [
+    record(f"strong/ranks={ranks}", repeat, 10 / ranks + repeat / 100) for repeat in range(3) for ranks in (16, 2, 1)
+]
+
+
+def test_rows_are_ordered_by_number_and_not_by_word() -> None:
+    found = analysis.rows(RECORDS, "strong", "epoch_seconds")
+    assert [row.records[0]["ranks"] for row in found] == [1, 2, 16]
+    assert found[0].spread == (10, 10.01, 10.02, 3)
+
+
+def test_speedup_is_over_the_point_with_one() -> None:
+    curve = analysis.scaling(RECORDS, "strong", "epoch_seconds", "ranks")
+    assert [one.x for one in curve] == [1, 2, 16]
+    assert [one.speedup.value for one in curve] == pytest.approx([1, 2, 15.9], rel=0.01)
+    assert curve[1].efficiency == pytest.approx(1, rel=0.01)
+    assert analysis.serial_fraction(curve, cores=2) == pytest.approx(0, abs=0.01)
+    assert analysis.scaling(RECORDS[:2], "strong", "epoch_seconds", "ranks") == []
+
+
+def test_invalid_records_give_no_figure() -> None:
+    wrong = [one | {"verdict": "INVALID", "metrics": {"epoch_seconds": 0.001}} for one in RECORDS]
+    assert analysis.rows(wrong, "strong", "epoch_seconds") == []
+    mixed = analysis.rows([*RECORDS, *wrong], "strong", "epoch_seconds")
+    assert mixed[0].spread.min == 10
+
+
+def test_time_to_an_accuracy_counts_every_epoch() -> None:
+    one = record("strong/ranks=1", 0, 2.0)
+    assert analysis.seconds_to(one, "test", 97) == 6 and analysis.epochs_to(one, "test", 97) == 3
+    assert analysis.seconds_to(one, "test", 90) == 2 and analysis.epochs_to(one, "test", 90) == 1
+    assert analysis.seconds_to(one, "test", 99) is None and analysis.epochs_to(one, "train", 50) is None
+
+
+def test_merit_goes_to_the_soonest_point_that_got_there_every_time() -> None:
+    lucky = record("lucky/ranks=4", 0, 0.1)
+    unlucky = record("lucky/ranks=4", 1, 0.1, series={"test_accuracy": [90.0], "train_seconds": [0.1]})
+    peer = record("peer/ranks=1", 0, 0.01, program="peers.go")
+    run = Run(Path(), {"suite": {"target_accuracy": 97.0}}, [], {}, [*RECORDS, lucky, unlucky, peer])
+    best = analysis.merit(run)
+    assert best and best.point == "strong/ranks=16"
+
+
+def point(**changes: Any) -> Point:
+    about: dict[str, Any] = dict(
+        name="p", experiment="p", program="train", mpi=True, ranks=2, workers=4, options={"epochs": 2}, repeats=1,
+        seeds=False, oracle_epochs=None, seconds=None, wait_policy=None, checks=(),
+    )  # fmt: skip
+    return Point(**about | changes)
+
+
+def result(weights: str, accuracy: float = 90.0, kernel: str = "k") -> dict[str, Any]:
+    row = {"weights_sha256": weights, "train_accuracy": accuracy, "test_accuracy": None}
+    return {
+        "epochs": [{"epoch": epoch} | row for epoch in (1, 2)],
+        "environment": {"kernel_id": kernel, "same_kernel_everywhere": True},
+        "kernel_error": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    "mine, right, said",
+    [
+        (result("a"), result("a"), []),
+        (result("b"), result("a"), ["weights after epoch 1"]),
+        (result("a", 91), result("a"), ["train_accuracy after epoch 1", "train_accuracy after epoch 2"]),
+        (result("b", 90.5, "other"), result("a"), []),  # other bits, but as accurate
+        (result("b", 92, "other"), result("a"), ["train_accuracy after epoch 1", "train_accuracy after epoch 2"]),
+        (result("a"), result("a") | {"kernel_error": 1e-3}, ["reference's"]),
+    ],
+)
+def test_what_the_oracle_does_not_read_is_a_fault(mine: dict, right: dict, said: list[str]) -> None:  # type: ignore[type-arg]
+    found = oracle.faults(point(), mine, right)
+    assert len(found) == len(said) and all(words in fault for words, fault in zip(said, found, strict=True))
+
+
+def test_only_so_many_epochs_are_compared_as_the_oracle_learned() -> None:
+    mine = result("a")
+    mine["epochs"][1]["weights_sha256"] = "b"
+    assert oracle.faults(point(), mine, result("a"))
+    assert oracle.faults(point(oracle_epochs=1), mine, result("a")) == []
+
+
+def test_checks_bound_accuracies() -> None:
+    low, high = Check("train_accuracy", 2, 0, 80), Check("train_accuracy", 2, 85, 95)
+    assert len(oracle.faults(point(checks=(low, high)), result("a"), result("a"))) == 1
+    late = Check("train_accuracy", 9, 99, 100)
+    assert oracle.faults(point(checks=(late,)), result("a"), result("a")) == []
+
+
+def test_points_that_must_learn_the_same_share_an_oracle(tmp_path: Path) -> None:
+    points = [point(), point(name="q", ranks=1, options={"epochs": 5}), point(name="r", workers=8)]
+    found = oracle.distinct(tmp_path, points)
+    assert [(one.name, epochs) for one, _, epochs in found] == [("q", 5), ("r", 2)]
