@@ -20,7 +20,7 @@ import numpy as np
 
 from bench import conditions, oracle, verdict
 from bench.conditions import Reading
-from bench.program import NOT_HERE
+from bench.program import NotHereError
 from bench.records import Record
 from bench.suite import Point, Suite
 from mpinn import launch
@@ -34,10 +34,6 @@ LEVELS = (90, 95, 97, 99)  # accuracies whose epochs and seconds are recorded, p
 PROGRAMS = "bench"  # package of the measuring programs
 
 
-class NotHereError(Exception):
-    """The program of a point cannot run on this machine; the text says what to install."""
-
-
 @dataclass(frozen=True)
 class Place:
     """Where and how points are run."""
@@ -48,6 +44,7 @@ class Place:
     launcher: Launcher
     hostfile: Path | None
     watts: float | None  # of the whole machine, as its user states them
+    lock: int = -1  # file that locks the directory: what is run inherits it, and holds the lock should we be killed
 
 
 def file_name(point: Point, repeat: int) -> str:
@@ -124,7 +121,7 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def start(line: list[str], patience: float) -> str:
+def start(line: list[str], patience: float, lock: int) -> str:
     """Run a command to its end and return what went wrong, or an empty string.
 
     The whole process group is killed after `patience` seconds, or when this is interrupted. Raises NotHereError.
@@ -137,6 +134,7 @@ def start(line: list[str], patience: float) -> str:
         text=True,
         errors="replace",
         start_new_session=True,
+        pass_fds=(lock,),
     )
     try:
         _, said = child.communicate(timeout=patience)
@@ -147,7 +145,7 @@ def start(line: list[str], patience: float) -> str:
             end(child)
     errors = [text for text in said.splitlines() if text.startswith("mpinn: error: ")]
     last = errors[0].removeprefix("mpinn: error: ") if errors else " ".join(said.strip().splitlines()[-1:])
-    if child.returncode == NOT_HERE:
+    if child.returncode == NotHereError.status:
         raise NotHereError(last)
     return f"failed with exit status {child.returncode}: {last}" if child.returncode else ""
 
@@ -172,7 +170,7 @@ def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
     before = readings(place, glance=True)
     own, began = processor_seconds(), monotonic()
     with Sampler() as sampler:
-        failure = start(line, patience)
+        failure = start(line, patience, place.lock)
     wall = monotonic() - began
     alone = place.hostfile is None and line[0] != "srun"  # then what ran was a child of this process
     own_seconds = processor_seconds() - own if alone else None

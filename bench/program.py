@@ -9,9 +9,14 @@ from typing import Any
 
 from mpinn.checkpoint import write_atomically
 from mpinn.cli import Parser
+from mpinn.errors import MpinnError
 from mpinn.results import without_nan
 
-NOT_HERE = 3  # exit status of a program whose peer or compiler is not installed
+
+class NotHereError(MpinnError):
+    """The program cannot run on this machine; the text says what to install. Its points are left out."""
+
+    status = 3
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import estimate, fitness, measure, oracle, records
-from bench.measure import NotHereError, Place
+from bench.measure import Place
+from bench.program import NotHereError
 from bench.progress import Progress
 from bench.records import INVALID, VALID, Record
 from bench.suite import Point, load, points
@@ -87,9 +88,9 @@ def run(asked: argparse.Namespace) -> int:
     todo = steps(points(suite, profile))
     if asked.dry_run:
         return dry_run(place, todo)
-    with mine(directory):
+    with mine(directory) as lock:
         agree(place, plan(place))
-        return go_on(place, todo)
+        return go_on(dataclasses.replace(place, lock=lock), todo)
 
 
 def oracles(place: Place, todo: list[Step]) -> list[tuple[Point, int, int]]:
@@ -121,8 +122,8 @@ def dry_run(place: Place, todo: list[Step]) -> int:
 
 
 @contextmanager
-def mine(directory: Path) -> Iterator[None]:
-    """Keep a second `bench run` out of the directory meanwhile. Raises UsageError."""
+def mine(directory: Path) -> Iterator[int]:
+    """Keep a second `bench run` out of the directory meanwhile, by a lock on the file given. Raises UsageError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / ".lock").open("w")
@@ -132,8 +133,11 @@ def mine(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError(f"{directory}: another bench run is at work there; give --out another place") from None
-        yield
+            raise UsageError(
+                f"{directory}: another bench run is at work there, or what a killed one left; wait for it, or give "
+                "--out another place"
+            ) from None
+        yield lock.fileno()
 
 
 def plan(place: Place) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from bench.peers import task as tasks
-from bench.peers.task import NETWORK, SETTINGS, NotHereError, Task
+from bench.peers.task import NETWORK, SETTINGS, Task
+from bench.program import NotHereError
 from mpinn.cli import run_command
 from mpinn.errors import MpinnError
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from bench import program
 from bench.peers import task as tasks
-from bench.peers.task import SETTINGS, Epoch, NotHereError
+from bench.peers.task import SETTINGS, Epoch
+from bench.program import NotHereError
 from mpinn.cli import run_command
 
 LEARNING_RATE = 0.01

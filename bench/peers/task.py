@@ -20,7 +20,7 @@ from bench import program
 from bench.measure import times_to_accuracy
 from mpinn import data
 from mpinn.config import Config
-from mpinn.errors import MpinnError, UsageError
+from mpinn.errors import UsageError
 from mpinn.kernels.reference import Reference
 from mpinn.network import Network
 from mpinn.schedule import Schedule, epoch_order
@@ -30,12 +30,6 @@ NETWORK = Network()
 TOLERANCE = 1e-4  # of a weight after one round: float32, in whatever order a peer adds
 
 digits = functools.cache(data.load)
-
-
-class NotHereError(MpinnError):
-    """The peer is not installed; the text says what to install."""
-
-    status = program.NOT_HERE
 
 
 class Epoch(NamedTuple):

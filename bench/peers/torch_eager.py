@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.peers import task as tasks
-from bench.peers.task import NETWORK, NotHereError, Task
+from bench.peers.task import NETWORK, Task
+from bench.program import NotHereError
 from mpinn.cli import run_command
 from mpinn.errors import MpinnError
 

@@ -30,6 +30,7 @@ def write_suite(folder: Path, **changes: object) -> Path:
                 "title": "Growth",
                 "workers": [1, 2],
                 "seeds": True,
+                "mpi": False,
                 "figures": [{"kind": "growth", "y": ["test_accuracy"], "epochs": [1, 3], "paper": "Figure 6"}],
             },
         },
