@@ -193,7 +193,7 @@ def clock_between(before: Reading, after: Reading, samples: list[Reading]) -> tu
             means.append(sum(float(mhz) * part for mhz, part in spent.items()) / sum(spent.values()))
     if means:
         return max(means), "time_in_state"
-    sampled = [max(one["mhz"]) for one in samples or [before, after] if one["mhz"]]
+    sampled = [max(one["mhz"]) for one in samples if one["mhz"]]  # before and after a run the clock is another
     return (sum(sampled) / len(sampled), "sampled") if sampled else (None, None)
 
 

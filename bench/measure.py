@@ -21,7 +21,7 @@ import numpy as np
 from bench import conditions, oracle, verdict
 from bench.conditions import Reading
 from bench.program import NotHereError
-from bench.records import Record
+from bench.records import INVALID, Record
 from bench.suite import Point, Suite
 from mpinn import launch
 from mpinn.errors import MpinnError
@@ -183,6 +183,8 @@ def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
     said, reasons = verdict.judge(faults, hosts, place.profile)
     nothing: dict[str, Any] = {"metrics": {}, "units": {}, "series": {}, "seconds": 0.0}
     what = read(place, point, left, hosts) if left else nothing
+    if said == INVALID:
+        what |= {key: accuracies(what[key]) for key in ("metrics", "units", "series")}
     return {
         "suite": place.suite.name,
         "experiment": point.experiment,
@@ -211,6 +213,11 @@ def shown(place: Place, line: list[str]) -> str:
     """Return a command line as a record keeps it: without the directories of this installation and of the results."""
     names = {sys.executable: "python", str(place.launcher.path): "mpirun"}
     return shlex.join(names.get(word, word.removeprefix(f"{place.directory}/")) for word in line)
+
+
+def accuracies(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what remains of a wrong result's figures: no speed is told of it, as HPL tells none."""
+    return {name: value for name, value in found.items() if name.endswith("_accuracy")}
 
 
 def wrong(place: Place, point: Point, repeat: int, left: dict[str, Any]) -> list[str]:

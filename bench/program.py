@@ -30,6 +30,13 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def positive(text: str) -> int:
+    """Return a whole number above 0, as options take it. Raises argparse.ArgumentTypeError."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
 def in_turn(variants: Mapping[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
     """Return the seconds of every turn of each variant. They take turns: what disturbs one disturbs the others."""
     spent: dict[str, list[float]] = {name: [] for name in variants}

@@ -67,9 +67,14 @@ def parse(content: bytes, path: Path) -> Iterator[Record]:
         yield record
 
 
+def latest(found: list[Record]) -> list[Record]:
+    """Return the last record of every point and repeat: one that was measured again stands for the earlier ones."""
+    return list({(record["point"], record["repeat"]): record for record in found}.values())
+
+
 def existing(directory: Path) -> list[Record]:
-    """Return the records of a directory that must have some. Raises UsageError."""
-    found = read(directory) if directory.is_dir() else []
+    """Return the latest records of a directory that must have some. Raises UsageError."""
+    found = latest(read(directory)) if directory.is_dir() else []
     if not found:
         raise UsageError(
             f"{directory}: no {FILE} with records; `python -m bench run SUITE --out {directory}` makes them"

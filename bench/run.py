@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
         "run",
         help="run a suite",
         description="Run a suite on this host, or on those of a hostfile, and record every point. The same command "
-        "goes on where it was interrupted. Exit status: 0; 1 a result is INVALID; 2 asked wrongly; 130 interrupted.",
+        "goes on where it was interrupted. Exit status: 0; 1 a result is INVALID; 2 asked wrongly; 130, 143 stopped.",
     )
     parser.add_argument("suite", metavar="SUITE", help="name of a suite (python -m bench list), or a YAML file")
     parser.add_argument("--host", default=DETECTED, metavar="NAME", help="host profile (default: this machine's)")
@@ -59,9 +59,21 @@ def add_parser(commands: Any) -> None:
         "--watts", type=float, metavar="W", help="power that the machine draws under load, as you measured it"
     )
     parser.add_argument(
+        "--again", action="store_true", help="measure once more what is recorded as DEGRADED or INVALID"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="print every command and an estimate of the time, and stop"
     )
     parser.set_defaults(command=run)
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does: what it has started is ended first."""
+
+
+def terminate(*_: object) -> None:
+    """Handle SIGTERM."""
+    raise TerminatedError
 
 
 def steps(suite_points: list[Point]) -> list[Step]:
@@ -90,7 +102,7 @@ def run(asked: argparse.Namespace) -> int:
         return dry_run(place, todo)
     with mine(directory) as lock:
         agree(place, plan(place))
-        return go_on(dataclasses.replace(place, lock=lock), todo)
+        return go_on(dataclasses.replace(place, lock=lock), todo, asked.again)
 
 
 def oracles(place: Place, todo: list[Step]) -> list[tuple[Point, int, int]]:
@@ -193,10 +205,11 @@ def keep_environment(place: Place) -> None:
     write_atomically(path, (json.dumps([*earlier, now], indent=1) + "\n").encode())
 
 
-def go_on(place: Place, todo: list[Step]) -> int:
-    """Run the oracles, then every step that is not recorded yet; return the exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended, and the lock given back
-    done = {(record["point"], record["repeat"]) for record in records.read(place.directory)}
+def go_on(place: Place, todo: list[Step], again: bool) -> int:
+    """Run the oracles, then every step not recorded yet, or with `again` not as VALID; return the exit status."""
+    signal.signal(signal.SIGTERM, terminate)
+    found = records.latest(records.read(place.directory))
+    done = {(one["point"], one["repeat"]) for one in found if one["verdict"] == VALID or not again}
     todo = [(point, repeat) for point, repeat in todo if (point.name, repeat) not in done]
     if not todo:
         print(
@@ -218,9 +231,9 @@ def go_on(place: Place, todo: list[Step]) -> int:
             for (point, repeat), seconds in zip(todo, expected[len(asked) :], strict=True):
                 progress.start(f"{point.name} #{repeat + 1}")
                 progress.end(step(place, point, repeat, seconds, left_out))
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 143 if isinstance(stopped, TerminatedError) else 130
     finally:
         write_atomically(place.directory / "left_out.json", (json.dumps(left_out, indent=1) + "\n").encode())
     return summary(place)
@@ -251,7 +264,7 @@ def headline(record: Record) -> str:
 
 def summary(place: Place) -> int:
     """Print what came of the whole run; return the exit status."""
-    found = records.read(place.directory)
+    found = records.latest(records.read(place.directory))
     verdicts = {name: sum(record["verdict"] == name for record in found) for name in (VALID, records.DEGRADED, INVALID)}
     said = ", ".join(f"{count} {name}" for name, count in verdicts.items() if count)
     print(f"{len(found)} records ({said}) in {place.directory}; next: python -m bench report {place.directory}")

@@ -135,12 +135,22 @@ def load(name: str, changes: list[str]) -> Suite:
         raise UsageError(f"{path}: not valid YAML: {yaml_problem(error)}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected a mapping with title, description, repeats and experiments")
-    for change in changes:
-        apply(content, change)
     try:
+        include(content)
+        for change in changes:
+            apply(content, change)
         return parse(path.stem, content)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
+
+
+def include(content: dict[str, Any]) -> None:
+    """Put the experiments of the suites that `include` names behind a suite's own, in place. Raises UsageError."""
+    others = content.pop("include", [])
+    if not isinstance(others, list) or not all(one in names() for one in others):
+        raise UsageError(f"include: expected a list of suites ({', '.join(names())}), got {others!r}")
+    for other in others:
+        content["experiments"] = {**(content.get("experiments") or {}), **load(other, []).experiments}
 
 
 def apply(content: dict[str, Any], change: str) -> None:
@@ -184,9 +194,6 @@ def apply(content: dict[str, Any], change: str) -> None:
 def parse(name: str, content: dict[str, Any]) -> Suite:
     """Return the suite that a mapping says. Raises UsageError naming the key."""
     content = dict(content)
-    others = content.pop("include", [])
-    if not isinstance(others, list) or not all(one in names() for one in others):
-        raise UsageError(f"include: expected a list of suites ({', '.join(names())}), got {others!r}")
     common = mapping(content.pop("options", {}), "options")
     experiments = mapping(content.pop("experiments", None), "experiments")
     if not experiments:
@@ -198,8 +205,6 @@ def parse(name: str, content: dict[str, Any]) -> Suite:
         options = mapping(about.get("options", {}), f"experiments.{key}.options")
         about["options"] = {**common, **options} if about.get("program", "train") == "train" else options
         merged[str(key)] = about
-    for other in others:
-        merged |= load(other, []).experiments
     suite = dataclasses.replace(suite, name=name, experiments=merged)
     for experiment in merged:
         describe(suite, experiment)

@@ -67,7 +67,7 @@ def load(path: Path, form: Format) -> np.ndarray:
 
 def main() -> int:
     parser = program.parser("lessons.formats", __doc__)
-    parser.add_argument("--turns", type=int, default=5, metavar="N", help="times each is written and read")
+    parser.add_argument("--turns", type=program.positive, default=5, metavar="N", help="times each is written and read")
     asked = parser.parse_args()
     weights = Network().initial_weights(0)
     with tempfile.TemporaryDirectory(dir=asked.result.parent if asked.result else None) as name:

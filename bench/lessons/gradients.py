@@ -1,8 +1,9 @@
 """Lesson 7: two wrong gradients beside the right one, and what they do to accuracy with many workers.
 
 `updated-weights` sends the output's delta back through weights that were already updated; `old-elu` takes ELU's
-derivative at 0 for 1, as the paper's equation (4) prints it, not for alpha. The elastic net is left out: its part would
-be the same in all. The plain mean merges; all workers are on one rank.
+derivative at 0 for 1, as the paper's equation (4) prints it, not for alpha: it shows only where a net input is exactly
+0, and those are counted. The elastic net is left out: its part would be the same in all. The plain mean merges; all
+workers are on one rank.
 """
 
 import mpinn.one_thread  # isort: skip # noqa: F401
@@ -63,10 +64,10 @@ class Learner:
 def main() -> int:
     parser = program.parser("lessons.gradients", __doc__)
     parser.add_argument("--gradient", choices=GRADIENTS, default="right", help="which gradient")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="workers")
-    parser.add_argument("--worker-batch", type=int, default=BATCH, metavar="N", help="between merges")
-    parser.add_argument("--epochs", type=int, default=2, metavar="N", help="epochs")
-    parser.add_argument("--exemplars", type=int, default=EPOCH, metavar="N", help="exemplars of an epoch")
+    parser.add_argument("--workers", type=program.positive, default=1, metavar="N", help="workers")
+    parser.add_argument("--worker-batch", type=program.positive, default=BATCH, metavar="N", help="between merges")
+    parser.add_argument("--epochs", type=program.positive, default=2, metavar="N", help="epochs")
+    parser.add_argument("--exemplars", type=program.positive, default=EPOCH, metavar="N", help="exemplars of an epoch")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of initial weights and order")
     asked = parser.parse_args()
     digits, network = data.load(), Network()

@@ -53,8 +53,8 @@ def steps(layer: Layer, pixels: np.ndarray, deltas: np.ndarray, count: int) -> N
 
 def main() -> int:
     parser = program.parser("lessons.layout", __doc__)
-    parser.add_argument("--turns", type=int, default=25, metavar="N", help="turns of each layout")
-    parser.add_argument("--steps", type=int, default=200, metavar="N", help="steps of a turn")
+    parser.add_argument("--turns", type=program.positive, default=25, metavar="N", help="turns of each layout")
+    parser.add_argument("--steps", type=program.positive, default=200, metavar="N", help="steps of a turn")
     asked = parser.parse_args()
     random = np.random.default_rng(0)
     weights, pixels, deltas = random.random((INPUTS, OUTPUTS)), random.random(INPUTS), STEP * random.random(OUTPUTS)

@@ -90,7 +90,9 @@ class Rank:
 
 def main() -> int:
     parser = program.parser("lessons.messages", __doc__)
-    parser.add_argument("--exemplars", type=int, default=EPOCH, metavar="N", help="exemplars that all ranks learn")
+    parser.add_argument(
+        "--exemplars", type=program.positive, default=EPOCH, metavar="N", help="exemplars that all ranks learn"
+    )
     asked = parser.parse_args()
     world = World.start()
     digits, network = data.load(), Network()
@@ -100,7 +102,7 @@ def main() -> int:
     masters = {way: network.initial_weights(0) for way in ways}
     spent = dict.fromkeys(ways, 0.0)
     order = epoch_order(0, 1, len(digits.train_labels))
-    rounds = asked.exemplars // rank.exemplars
+    rounds = max(1, min(asked.exemplars, len(order)) // rank.exemplars)
     for positions in np.split(order[: rounds * rank.exemplars], rounds):
         for way, step in ways.items():
             world.comm.Barrier()

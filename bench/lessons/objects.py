@@ -80,7 +80,9 @@ class Objects:
 
 def main() -> int:
     parser = program.parser("lessons.objects", __doc__)
-    parser.add_argument("--batches", type=int, default=5, metavar="N", help="batches of 10 exemplars to learn")
+    parser.add_argument(
+        "--batches", type=program.positive, default=5, metavar="N", help="batches of 10 exemplars to learn"
+    )
     asked = parser.parse_args()
     digits = data.load()
     network = Network()

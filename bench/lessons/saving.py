@@ -16,6 +16,7 @@ from mpinn.checkpoint import Snapshot, Store
 from mpinn.cli import run_command
 from mpinn.config import WEIGHTS, Config
 from mpinn.data import Dataset
+from mpinn.errors import UsageError
 from mpinn.network import Network, weights_sha256
 from mpinn.schedule import epoch_order
 
@@ -46,10 +47,18 @@ def train(digits: Dataset, exemplars: int, every: int, directory: Path, learned:
 
 def main() -> int:
     parser = program.parser("lessons.saving", __doc__)
-    parser.add_argument("--exemplars", type=int, default=6000, metavar="N", help="of an epoch, a multiple of 100")
-    parser.add_argument("--turns", type=int, default=3, metavar="N", help="trainings with each way of saving")
+    parser.add_argument(
+        "--exemplars", type=program.positive, default=6000, metavar="N", help="of an epoch, a multiple of 100"
+    )
+    parser.add_argument(
+        "--turns", type=program.positive, default=3, metavar="N", help="trainings with each way of saving"
+    )
     asked = parser.parse_args()
     digits = data.load()
+    if asked.exemplars % BATCH or asked.exemplars > len(digits.train_labels):
+        raise UsageError(
+            f"--exemplars {asked.exemplars}: expected a multiple of {BATCH} up to {len(digits.train_labels)}"
+        )
     epoch = asked.exemplars // BATCH
     ways = {"every_batch": 1, "every_epoch": epoch, "at_end": EPOCHS * epoch}
     learned: set[str] = set()

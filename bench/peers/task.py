@@ -72,19 +72,13 @@ def parser(name: str, description: str | None, workers: str | None = None) -> ar
     made = program.parser(f"peers.{name}", description)
     full = len(digits().train_labels)
     made.add_argument(
-        "--exemplars", type=positive, default=full, metavar="N", help="of an epoch; its times are scaled to all"
+        "--exemplars", type=program.positive, default=full, metavar="N", help="of an epoch; its times are scaled to all"
     )
-    made.add_argument("--epochs", type=positive, default=1, metavar="N", help="passes over the exemplars")
+    made.add_argument("--epochs", type=program.positive, default=1, metavar="N", help="passes over the exemplars")
     if workers:
-        made.add_argument(f"--{workers}", type=positive, default=1, metavar="N", help=f"{workers} that learn")
+        made.add_argument(f"--{workers}", type=program.positive, default=1, metavar="N", help=f"{workers} that learn")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and order")
     return made
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
 
 
 def task_of(asked: argparse.Namespace, workers: int) -> Task:

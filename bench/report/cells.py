@@ -8,6 +8,7 @@ from bench.analysis import Row, Run
 from bench.records import INVALID, Record
 from bench.report.published import Value, said
 from bench.suite import Figure
+from mpinn.screen import counted
 
 Hosts = Sequence[tuple[str, Run]]  # title and run of each host
 
@@ -20,6 +21,9 @@ LABELS = {
     "worker_batch": "worker batch",
     "layers": "layers",
 }
+
+
+SETS = {"train": "training set", "test": "test set"}
 
 
 class Cell(NamedTuple):
@@ -109,9 +113,9 @@ def published_part(values: Sequence[Value]) -> Part:
     """Return published values as a table."""
     rows = []
     for host, about in values:
-        context = [f"{about.epochs} epochs"] if about.epochs else []
+        context = [counted(about.epochs, "epoch")] if about.epochs else []
         context += [f"{about.seconds:g} s"] if about.seconds else []
-        context += [f"{about.set} set"] if about.set else []
+        context += [SETS[about.set]] if about.set else []
         context += [about.note] if about.note else []
         workers = str(about.workers) if about.workers else ""
         rows.append(

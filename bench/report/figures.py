@@ -16,6 +16,7 @@ INK = "#010203"  # stands for currentColor
 COLOURS = ("#3b82c4", "#d9822b", "#3f9c5a", "#c2528b", "#8a6fd1", "#8c8c2b", "#2ba3a3", "#b05a3c")  # on light and dark
 MARKS = "osD^vP*X"
 SIZE = (6.4, 4.0)  # inches
+LONG = 30  # characters of a label, of which two do not fit beside each other
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mpinn",
@@ -57,8 +58,8 @@ def lines(drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool 
         figure, axes = empty(x, y)
         for number, line in enumerate(drawn):
             colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
-            style = "" if line.published or len(line.x) == 1 else "-"
-            axes.plot(line.x, line.y, style, marker=mark, color=colour, label=line.label, markersize=5)
+            style = "none" if line.published else "-"
+            axes.plot(line.x, line.y, linestyle=style, marker=mark, color=colour, label=line.label, markersize=5)
             if line.low:
                 axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
         points = sorted({value for line in drawn for value in line.x})
@@ -72,7 +73,8 @@ def lines(drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool 
             axes.xaxis.set_minor_formatter(NullFormatter())
         if len(points) <= 8:
             axes.set_xticks(points)
-        return text(figure, axes, len(drawn) + ideal > 1)
+        longest = max((len(line.label) for line in drawn), default=0)
+        return text(figure, axes, len(drawn) + ideal > 1, columns=1 if longest > LONG else 2)
 
 
 def stacks(labels: Sequence[str], parts: Mapping[str, Sequence[float]], y: str) -> str:
@@ -109,10 +111,10 @@ def empty(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def text(figure: Figure, axes: Axes, legend: bool) -> str:
-    """Return the figure as an <svg> element."""
+def text(figure: Figure, axes: Axes, legend: bool, columns: int = 2) -> str:
+    """Return the figure as an <svg> element, with a legend of so many columns."""
     if legend:
-        figure.legend(loc="outside lower center", ncols=2)
+        figure.legend(loc="outside lower center", ncols=columns)
     written = io.StringIO()
     figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     svg = written.getvalue()

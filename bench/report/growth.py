@@ -8,9 +8,11 @@ from bench import analysis
 from bench.analysis import Row, Run
 from bench.records import Record
 from bench.report import figures, published
-from bench.report.cells import Cell, Hosts, Part, cell_note, host_label, label, number, published_part
+from bench.report.cells import SETS, Cell, Hosts, Part, cell_note, host_label, label, number, published_part
 from bench.report.figures import Line, marks
 from bench.suite import Figure
+from mpinn.hosts.profile import Published
+from mpinn.screen import counted
 
 LEVELS = {"train": (90.0, 95.0, 99.0), "test": (90.0, 95.0, 97.0)}  # of the tables of epochs and seconds
 
@@ -32,15 +34,16 @@ def growth(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     parts = [Part(columns, table, f"{label(which + '_accuracy')}, lowest to highest of the repeats.")]
     parts.append(levels([name], which, hosts))
     if figure.published:
-        drawn += published_growth(which)
-        parts.append(published_accuracies(which))
+        workers = {row.records[0]["workers"] for _, run in hosts for row in grown(run, name)}
+        drawn += published_growth(which, workers)
+        parts.append(published_accuracies(which, workers))
     return figures.lines(drawn, "epoch", label(f"{which}_accuracy")), parts
 
 
 def nutshell(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     """Return one table of when several experiments reached levels of accuracy, published values below it."""
     parts = [levels(figure.of, set_of(figure), hosts)]
-    return "", [*parts, published_accuracies(set_of(figure))] if figure.published else parts
+    return "", [*parts, published_accuracies(set_of(figure), set())] if figure.published else parts
 
 
 def set_of(figure: Figure) -> str:
@@ -72,7 +75,9 @@ def levels(experiments: Sequence[str], which: str, hosts: Hosts) -> Part:
         for row in grown(run, experiment)
     ]
     columns = ["", *(f"to {level:g}%" for level in LEVELS[which]), ""]
-    note = f"Epochs, and seconds of training, to a level of the {which} set: medians, and how many repeats reached it."
+    note = (
+        f"Epochs, and seconds of training, to a level of the {SETS[which]}: medians, and how many repeats reached it."
+    )
     return Part(columns, rows, note)
 
 
@@ -101,16 +106,20 @@ def level_cell(row: Row, which: str, level: float) -> Cell:
     return Cell(f"{np.median(epochs):g} / {number(float(np.median(seconds)))} s{share}", row.records)
 
 
-def published_accuracies(which: str) -> Part:
-    """Return the published accuracies on a set."""
-    return published_part([one for one in published.values("accuracy") if one.about.set in (None, which)])
+def published_accuracies(which: str, workers: set[int]) -> Part:
+    """Return the published accuracies on a set, with so many workers; with any where none are named."""
+    return published_part([one for one in published.values("accuracy") if fits(one.about, which, workers)])
 
 
-def published_growth(which: str) -> list[Line]:
+def published_growth(which: str, workers: set[int]) -> list[Line]:
     """Return published accuracies after so many epochs, a line for each number of workers of each host."""
     found: dict[str, list[tuple[float, float]]] = {}
     for host, about in published.values("accuracy"):
-        if about.epochs and about.workers and about.value and about.set in (None, which):
-            text = f"{host}, {about.workers} worker{'s' * (about.workers > 1)} (published)"
+        if about.epochs and about.workers and about.value and fits(about, which, workers):
+            text = f"{host}, {counted(about.workers, 'worker')} (published)"
             found.setdefault(text, []).append((about.epochs, about.value))
     return marks(found)
+
+
+def fits(about: Published, which: str, workers: set[int]) -> bool:
+    return about.set in (None, which) and (not workers or about.workers in workers)

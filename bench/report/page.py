@@ -14,6 +14,7 @@ from bench.records import DEGRADED, INVALID, VALID, Record
 from bench.report.cells import Cell, number
 from bench.report.sections import Section
 from bench.tables import Table, markdown
+from mpinn.screen import counted
 
 RECORD_COLUMNS = ("repeat", "official")
 HOST_COLUMNS = ("clock_mhz", "temperature_c", "busy_with_others", "steal_percent", "load_before", "load_after")
@@ -106,15 +107,13 @@ def merit(run: Run) -> dict[str, Any] | None:
         return None
     first = best.records[0]
     options = [f"{name.replace('_', ' ')} {value}" for name, value in first["options"].items() if name != "epochs"]
-    ranks = (
-        f"{first['ranks']} rank{'s' * (first['ranks'] > 1)}, {first['workers']} worker{'s' * (first['workers'] > 1)}"
-    )
+    ranks = f"{counted(first['ranks'], 'rank')}, {counted(first['workers'], 'worker')}"
     spread = best.spread
     return {
         "seconds": number(spread.median),
         "target": f"{run.plan['suite']['target_accuracy']:g}",
         "how": ", ".join([ranks, *options])
-        + f"; {number(spread.min)} to {number(spread.max)} s in {spread.repeats} repeats",
+        + f"; {number(spread.min)} to {number(spread.max)} s in {counted(spread.repeats, 'repeat')}",
         "records": best.records,
     }
 

@@ -1,9 +1,11 @@
 """Speedup over ranks or workers."""
 
+from statistics import median
+
 from bench import analysis
-from bench.analysis import Scaled
+from bench.analysis import Row, Scaled
 from bench.report import figures, published
-from bench.report.cells import Cell, Hosts, Part, cell, label, median_cell, published_part, remarks
+from bench.report.cells import Cell, Hosts, Part, cell, label, median_cell, number, published_part, remarks
 from bench.report.figures import Line, marks
 from bench.suite import Figure
 
@@ -44,9 +46,12 @@ def line(text: str, curve: list[Scaled]) -> Line:
 
 
 def table(curve: list[Scaled], x: str, metric: str, note: str) -> Part:
-    """Return a row a point; with energy where it is known."""
-    metered = any("epoch_joules" in one["metrics"] for point in curve for one in point.row.records)
+    """Return a row a point; with the clock, which may fall with the load, and energy, where they are known."""
+    found = [one for point in curve for one in point.row.records]
+    clocked = any(host["clock_mhz"] for one in found for host in one["hosts"])
+    metered = any("epoch_joules" in one["metrics"] for one in found)
     columns = [label(x), f"{label(metric)}: min", "median", "max", "speedup", "95% interval", "efficiency"]
+    columns += ["clock, MHz"] * clocked + ["joules an epoch"] * metered
     rows = []
     for one in curve:
         interval = f"{one.speedup.low:.2f} to {one.speedup.high:.2f}" if one.x != 1 else ""
@@ -58,9 +63,15 @@ def table(curve: list[Scaled], x: str, metric: str, note: str) -> Part:
             Cell(interval, one.row.records),
             cell(one.row, one.efficiency, ".0%"),
         ]
-        row += [median_cell(one.row, "epoch_joules")] if metered else []
+        row += [clock_cell(one.row)] * clocked + [median_cell(one.row, "epoch_joules")] * metered
         rows.append([*row, Cell(", ".join(notes + remarks(one.row)))])
-    return Part([*columns, *(["joules an epoch"] if metered else []), ""], rows, note)
+    return Part([*columns, ""], rows, note)
+
+
+def clock_cell(row: Row) -> Cell:
+    """Return the median clock of all hosts during a point's runs."""
+    clocks = [host["clock_mhz"] for one in row.records for host in one["hosts"] if host["clock_mhz"]]
+    return Cell(number(median(clocks)), row.records) if clocks else Cell("")
 
 
 def published_speedups() -> list[Line]:

@@ -109,6 +109,8 @@ def test_a_wrong_result_is_invalid_and_gives_no_figure(tmp_path: Path) -> None:
     assert ran.returncode == 1, ran.stderr
     verdicts = {one["point"]: (one["verdict"], one["reasons"]) for one in recorded(out)}
     assert verdicts["strong"][0] == "INVALID" and "not the serial oracle's" in verdicts["strong"][1][0]
+    (wrong,) = (one for one in recorded(out) if one["point"] == "strong")
+    assert set(wrong["metrics"]) == {"train_accuracy", "test_accuracy"} and "train_seconds" not in wrong["series"]
     assert {verdict for point, (verdict, _) in verdicts.items() if point != "strong"} <= {"VALID", "DEGRADED"}
     assert bench("report", out).returncode == 0
     page = (out / "report.html").read_text()
@@ -137,6 +139,12 @@ def test_a_run_beside_a_busy_loop_is_degraded(tmp_path: Path) -> None:
     for one in recorded(tmp_path / "out"):
         assert one["verdict"] == "DEGRADED" and any("other processes used" in reason for reason in one["reasons"])
     assert checked.returncode == 1 and "NOT FIT   load" in checked.stdout
+    again = bench("run", tmp_path / "small.yml", "--out", tmp_path / "out", "--set", "repeats=1", "--again")
+    assert again.returncode == 0 and "4 to do" in again.stderr
+    found = recorded(tmp_path / "out")
+    assert len(found) == 8 and "4 records (" in again.stdout
+    for one in found[4:]:
+        assert not any(reason.startswith("other processes used 2") for reason in one["reasons"])
 
 
 def test_a_program_that_is_not_here_is_left_out_and_said(tmp_path: Path) -> None:
@@ -180,7 +188,7 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path: Path) -> None:
         child.terminate()
         child.wait(30)
     assert second.returncode == 2 and "another bench run is at work" in second.stderr
-    assert child.returncode == 130
+    assert child.returncode == 143
 
 
 def test_compare_with_itself_shows_no_difference(measured: Path) -> None:

@@ -66,7 +66,8 @@ def test_gradients(tmp_path: Path, gradient: str) -> None:
     options = ("--gradient", gradient, "--workers", "2", "--exemplars", "6000", "--epochs", "1")
     found = measured(tmp_path, "lessons.gradients", *options)
     assert len(found["series"]["train_accuracy"]) == 1
-    assert found["metrics"]["train_accuracy"] > (30 if gradient != "updated-weights" else 0)
+    if gradient != "updated-weights":  # of which the check asserts that it is another
+        assert found["metrics"]["train_accuracy"] > 30
 
 
 def test_a_program_asked_wrongly_says_so_in_one_line() -> None:

@@ -63,6 +63,12 @@ def test_set_changes_the_points(tmp_path: Path, change: str, get, wanted: set[in
     assert {get(point) for point in found} == wanted
 
 
+def test_an_included_suites_experiments_can_be_changed_too() -> None:
+    found = points(load("paper", ["experiments.messages.ranks=3", "epochs=2"]), BOARD)
+    assert [point.ranks for point in found if point.experiment == "messages"] == [3]
+    assert {point.options["epochs"] for point in found if point.program == "train"} == {2}
+
+
 @pytest.mark.parametrize(
     "change", ["repeats", "repeats=", "nonsense=3", "experiments.none.ranks=3", "epochs=[", "repeats=-1"]
 )
