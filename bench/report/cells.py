@@ -78,8 +78,8 @@ def median_cell(row: Row, metric: str) -> Cell:
 def table_of(name: str, figure: Figure, run: Run, title: str) -> Part:
     """Return a row a point, with the median of each metric of the figure (all where it names none) and its range."""
     groups = analysis.by_point(run.records, name)
-    units = {key: unit for group in groups.values() for one in group for key, unit in one["units"].items()}
-    metrics = [metric for metric in (figure.y or units) if metric in units]
+    known = {name: None for group in groups.values() for one in group for name in one["metrics"]}
+    metrics = [metric for metric in (figure.y or known) if metric in known]
     table = []
     for group in sorted(groups.values(), key=lambda found: analysis.setting_key(found[0])):
         kept = [one for one in group if one["verdict"] != INVALID]
@@ -88,20 +88,7 @@ def table_of(name: str, figure: Figure, run: Run, title: str) -> Part:
         row = Row(group[0]["point"], kept, statistics.Spread(0, 0, 0, 0))
         cells = [median_cell(row, metric) for metric in metrics]
         table.append([Cell(row.point.partition("/")[2] or row.point), *cells, Cell(", ".join(remarks(row)))])
-    columns = [
-        "",
-        *(
-            f"{label(metric)}"
-            + (
-                f", {units[metric]}"
-                if units[metric] not in ("1", "%", "epochs") and units[metric] not in label(metric)
-                else ""
-            )
-            for metric in metrics
-        ),
-        "",
-    ]
-    return Part(columns, table, title)
+    return Part(["", *map(label, metrics), ""], table, title)
 
 
 def host_label(title: str, hosts: Hosts, text: str) -> str:

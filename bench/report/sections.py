@@ -11,6 +11,8 @@ from bench.report.kinds import KINDS
 from bench.suite import Figure
 from mpinn.hosts.schema import read
 
+TABLES = ("table", "all", "nutshell")  # kinds of figure that draw nothing
+
 
 class Section(NamedTuple):
     name: str  # of its anchor and its file
@@ -52,8 +54,8 @@ def section(name: str, anchor: str, title: str, figure: Figure, hosts: list[tupl
     }
     notes += [f"INVALID, so without figures: {why}." for why in sorted(wrong)]
     svg, parts = KINDS[figure.kind](name, figure, hosts)
-    if not svg and figure.kind != "table":
+    if not svg and figure.kind not in TABLES:
         notes.append("Nothing could be drawn: no right result was recorded.")
     if figure.paper and not figure.published:
-        notes.append("The paper's text has no numbers for this, so no published values are shown.")
+        notes.append("No numbers for this are quoted from the paper, so no published values are shown.")
     return Section(anchor, title, figure.paper or "", " ".join(notes), named(svg, anchor, title), parts)

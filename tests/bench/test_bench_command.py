@@ -228,7 +228,7 @@ def test_report_is_one_page_whose_links_all_lead_somewhere(measured: Path) -> No
     assert len(ids) == len(set(ids)) and targets <= set(ids)
     assert page.count("<svg") == 3 == len(list((measured / "figures").glob("*.svg")))
     assert page.count('id="record-') == 8
-    assert "no numbers for this" in page  # Figure 6 has no published values asked for
+    assert "No numbers for this" in page  # Figure 6 has no published values asked for
     assert "Lenovo" in page and "arXiv" in page  # published speedups beside
     summary = (measured / "report.md").read_text()
     assert summary.startswith("# A small suite") and "| ranks |" in summary
