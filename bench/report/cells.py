@@ -19,7 +19,7 @@ LABELS = {
     "train_accuracy": "accuracy on the training set, %",
     "test_accuracy": "accuracy on the test set, %",
     "worker_batch": "worker batch",
-    "layers": "layers",
+    "layers": "units of the hidden layer",
 }
 
 

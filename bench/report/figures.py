@@ -16,6 +16,7 @@ INK = "#010203"  # stands for currentColor
 COLOURS = ("#3b82c4", "#d9822b", "#3f9c5a", "#c2528b", "#8a6fd1", "#8c8c2b", "#2ba3a3", "#b05a3c")  # on light and dark
 MARKS = "osD^vP*X"
 SIZE = (6.4, 4.0)  # inches
+LEGEND_ROW = 0.22  # inches, for each row of a legend beyond two
 LONG = 30  # characters of a label, of which two do not fit beside each other
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -73,8 +74,10 @@ def lines(drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool 
             axes.xaxis.set_minor_formatter(NullFormatter())
         if len(points) <= 8:
             axes.set_xticks(points)
-        longest = max((len(line.label) for line in drawn), default=0)
-        return text(figure, axes, len(drawn) + ideal > 1, columns=1 if longest > LONG else 2)
+        columns = 1 if max(len(line.label) for line in drawn) > LONG else 2
+        rows = -(-(len(drawn) + ideal) // columns)
+        figure.set_figheight(SIZE[1] + LEGEND_ROW * max(0, rows - 2))
+        return text(figure, axes, len(drawn) + ideal > 1, columns)
 
 
 def stacks(labels: Sequence[str], parts: Mapping[str, Sequence[float]], y: str) -> str:
