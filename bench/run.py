@@ -216,7 +216,7 @@ def go_on(place: Place, todo: list[Step], again: bool) -> int:
             f"nothing left to do: {place.directory} has all {len(done)} records; for a new run give --out another place"
         )
         return summary(place)
-    if done:
+    if found:
         print(f"going on: {len(done)} recorded, {len(todo)} to do", file=sys.stderr)
     keep_environment(place)
     asked = oracles(place, todo)
