@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mpinn.parallel.world import World
 
 LATE = 0.2  # seconds a rank other than 0 waits before it speaks: who speaks first ends all
+HEARD = 0.2  # seconds between the line of an error and the end of all, so that the launcher has passed it on
 
 
 def start_mpi() -> "World":
@@ -67,6 +68,7 @@ def fail(error: BaseException, world: "World | None", rank: int, debug: bool) ->
         complain(error)
     status = error.status if isinstance(error, MpinnError) else 1
     if alone and world:
+        time.sleep(HEARD)
         world.abort(status)
     return status
 
