@@ -64,8 +64,14 @@ def nodes(ranks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def commit() -> str | None:
-    """Return the commit that this checkout of mpinn is at, with '-dirty' where files differ from it."""
+    """Return the commit that this mpinn is of, with '-dirty' where files differ from it.
+
+    A checkout asks git; what was deployed has it in a file.
+    """
     folder = Path(__file__).parent.parent
+    deployed = folder / "mpinn/COMMIT"
+    if deployed.exists():
+        return deployed.read_text().strip() or None
     if not (folder / ".git").exists() or not shutil.which("git"):
         return None
     asked = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     command("detect", "print a profile of this machine as YAML", "detect > my-machine.yml")
     apply = command("apply", "make a bare mpirun obey a profile, through MPI's own parameter files", "apply detected")
     apply.add_argument("name", metavar="NAME", nargs="?", help=WHICH)
+    apply.add_argument("--interface", type=interface, metavar="NAME", help="talk to other hosts over this one alone")
     apply.add_argument("--undo", action="store_true", help="take out what apply wrote; needs no NAME")
     apply.add_argument("--dry-run", action="store_true", help="print what would change and change nothing")
     hosts = command(
@@ -49,7 +51,15 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def apply(profile: Profile | None, dry_run: bool) -> None:
+def interface(name: str) -> str:
+    """Return the name of a network interface of this host. Raises ArgumentTypeError."""
+    there = sorted(found for _, found in socket.if_nameindex())
+    if name not in there:
+        raise argparse.ArgumentTypeError(f"no interface {name!r} here: there are {', '.join(there)}")
+    return name
+
+
+def apply(profile: Profile | None, interface: str | None, dry_run: bool) -> None:
     """Apply a profile, or undo what was applied if it is None, and say what was done to each file."""
     launcher = find_launcher()
     print(f"{launcher}:")
@@ -58,14 +68,14 @@ def apply(profile: Profile | None, dry_run: bool) -> None:
         return
     home = Path.home()
     files = parameter_files(launcher, Path(sys.prefix), home)
-    for change in plan(files, profile):
+    for change in plan(files, profile, interface):
         if change.needed and dry_run:
             print(change.diff(), end="")
             continue
         if change.needed:
             carry_out(change)
         print(f"  {change.path}: {change.verb}")
-    for parameter in overruled(files, home, profile) if profile else []:
+    for parameter in overruled(files, home, profile, interface) if profile else []:
         warn(f"{parameter} goes before what was applied: take it out, or set it to what you want")
 
 
@@ -96,7 +106,7 @@ def main() -> None:
         case "apply":
             if (asked.name is None) != asked.undo:
                 parser().error("apply: give a NAME, or --undo without one")
-            apply(None if asked.undo else library.find(asked.name), asked.dry_run)
+            apply(None if asked.undo else library.find(asked.name), asked.interface, asked.dry_run)
         case "hostfile":
             print(hostfile(asked.hosts, asked.mpi), end="")
         case "schema":

@@ -45,8 +45,10 @@ class Change:
         return "".join(f"{line}\n" for line in lines)
 
 
-def parameters(profile: Profile) -> dict[str, list[str]]:
+def parameters(profile: Profile, interface: str | None = None) -> dict[str, list[str]]:
     """Return the lines that a profile asks for in each kind of parameter file: `openmpi` and `prte`.
+
+    With an `interface` ranks and launcher talk to other hosts over that network interface alone.
 
     Open MPI 4 reads all from `openmpi`; Open MPI 5 reads the wait policy there and the rest from `prte`. Neither
     minds the other's lines. Where ranks may share cores Open MPI 5 takes no binding from a file, whatever it says.
@@ -59,10 +61,12 @@ def parameters(profile: Profile) -> dict[str, list[str]]:
             f"rmaps_base_oversubscribe = {int(shared)}",
             f"rmaps_base_mapping_policy = {mpi.map_by}",
             f"hwloc_base_binding_policy = {mpi.bind_to}",
+            *([f"btl_tcp_if_include = {interface}", f"oob_tcp_if_include = {interface}"] if interface else []),
         ],
         "prte": [
             f"rmaps_default_mapping_policy = {mpi.map_by}{':oversubscribe' if shared else ''}",
             f"hwloc_default_binding_policy = {mpi.bind_to}",
+            *([f"prte_if_include = {interface}"] if interface else []),
         ],
     }
 
@@ -84,10 +88,10 @@ def user_files(home: Path) -> dict[str, Path]:
     return {"openmpi": home / ".openmpi/mca-params.conf", "prte": home / ".prte/mca-params.conf"}
 
 
-def overruled(files: dict[str, Path], home: Path, profile: Profile) -> list[str]:
+def overruled(files: dict[str, Path], home: Path, profile: Profile, interface: str | None = None) -> list[str]:
     """Return the parameters of a profile that the user's own files set as well, and so decide, each with its file."""
     found = []
-    for kind, lines in parameters(profile).items():
+    for kind, lines in parameters(profile, interface).items():
         path, names = user_files(home)[kind], {line.partition(" = ")[0] for line in lines}
         if path != files[kind]:
             own = (content(path) or b"").decode(errors="replace").splitlines()
@@ -95,12 +99,12 @@ def overruled(files: dict[str, Path], home: Path, profile: Profile) -> list[str]
     return found
 
 
-def plan(files: dict[str, Path], profile: Profile | None) -> list[Change]:
+def plan(files: dict[str, Path], profile: Profile | None, interface: str | None = None) -> list[Change]:
     """Return the change of each file that applies a profile, or that undoes it where there is None.
 
     Raises MpinnError where a file cannot be read.
     """
-    lines = parameters(profile) if profile else {}
+    lines = parameters(profile, interface) if profile else {}
     changes = []
     for kind, path in files.items():
         path = path.resolve()

@@ -104,6 +104,12 @@ def test_parameters_say_what_the_profile_says() -> None:
     assert "mpi_yield_when_idle = 1" in parameters(BANANA)["openmpi"]
 
 
+def test_an_interface_is_said_to_both_versions() -> None:
+    named = parameters(NODE, "eth0")
+    assert named["openmpi"][-2:] == ["btl_tcp_if_include = eth0", "oob_tcp_if_include = eth0"]
+    assert named["prte"][-1] == "prte_if_include = eth0"
+
+
 def test_where_the_files_are(tmp_path: Path) -> None:
     """In the environment for an MPI that is installed there, else the user's own."""
     inside = Launcher(tmp_path / "env/bin/mpirun", "openmpi", "5.0.11")

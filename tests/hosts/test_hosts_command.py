@@ -75,6 +75,7 @@ def test_schema_is_json(python: Path, tmp_path: Path) -> None:
         (["show", "./none.yml"], "none.yml: cannot be read: No such file or directory"),
         (["apply"], "apply: give a NAME, or --undo without one"),
         (["apply", "detected", "--undo"], "apply: give a NAME, or --undo without one"),
+        (["apply", "detected", "--interface", "nic9"], "argument --interface: no interface 'nic9' here: there are"),
         (["hostfile", "orange-pi-5=a;b"], "'a;b' is no host name and no IPv4 address"),
         (["hostfile", "--mpi", "lam", "orange-pi-5=a"], "argument --mpi: invalid choice: 'lam'"),
     ],
@@ -113,6 +114,8 @@ def test_after_apply_a_bare_mpirun_takes_16_ranks_and_after_undo_nothing_is_left
     assert "written" not in again
     ranks = run(LAUNCHER.path, "-n", "16", "echo", "rank", home=tmp_path)
     assert ranks.stdout == "rank\n" * 16, ranks.stderr
+    narrowed = hosts(python, "apply", name, "--interface", "lo", home=tmp_path).stdout
+    assert ("written" in narrowed) == (LAUNCHER.vendor == "openmpi")
     assert hosts(python, "apply", "--undo", home=tmp_path).returncode == 0
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
