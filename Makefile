@@ -51,7 +51,7 @@ lint: $(VENV)/.test-installed
 	ruff format --check .
 	mypy
 	yamllint --strict .
-	(cd ansible; ansible-lint --quiet --strict)
+	(cd ansible; ansible-lint -q --strict)
 
 unit: $(VENV)/.test-installed
 	@$(ACTIVATE)
