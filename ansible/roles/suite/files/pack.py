@@ -37,10 +37,11 @@ def commit(checkout: Path) -> str:
 def main(checkout: Path, directory: Path) -> None:
     contents = {name: (checkout / name).read_bytes() for name in files(checkout)}
     contents["mpinn/COMMIT"] = commit(checkout).encode() + b"\n"
+    folders = {folder.as_posix() for name in contents for folder in Path(name).parents[:-1]}
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as archive:
-        for name in sorted({str(folder) for name in contents for folder in Path(name).parents[:-1]}):
-            entry = tarfile.TarInfo(name)
+        for folder in sorted(folders):
+            entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(entry)
         for name, content in sorted(contents.items()):

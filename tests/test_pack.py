@@ -1,0 +1,49 @@
+"""What deployment packs of a checkout: the same files, the same version, byte for byte."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def pack(checkout: Path, directory: Path) -> tuple[str, Path]:
+    """Return the version and the archive."""
+    command = [sys.executable, CHECKOUT / "ansible/roles/suite/files/pack.py", checkout, directory]
+    said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return said["version"], Path(said["archive"])
+
+
+def write(checkout: Path, **contents: str) -> None:
+    for name, content in contents.items():
+        path = checkout / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".py").write_text(content)
+
+
+def test_the_same_files_are_the_same_version_and_others_another(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    write(checkout, mpinn__version='__version__ = "1.2.3"\n', bench__run="a = 1\n")
+    version, archive = pack(checkout, tmp_path / "a")
+    os.utime(checkout / "bench/run.py", (0, 0))
+    (checkout / "bench/__pycache__").mkdir()
+    (checkout / "bench/__pycache__/run.pyc").write_bytes(b"compiled")
+    (checkout / "tests").mkdir()
+    again, same = pack(checkout, tmp_path / "b")
+    assert (version, archive.read_bytes()) == (again, same.read_bytes())
+    assert version.startswith("1.2.3-")
+    write(checkout, bench__run="a = 2\n")
+    assert pack(checkout, tmp_path / "c")[0] != version
+
+
+def test_this_checkout_without_what_was_built_or_measured(tmp_path: Path) -> None:
+    with tarfile.open(pack(CHECKOUT, tmp_path)[1]) as archive:
+        names = archive.getnames()
+        assert all(member.isdir() or member.isfile() for member in archive)
+    assert {"pyproject.toml", "setup.py", "mpinn/kernels/native.py", "mpinn/COMMIT", "bench/suites/smoke.yml"} <= {
+        *names
+    }
+    assert not [name for name in names if name.endswith((".so", ".c", ".pyc")) or "results/" in name]
