@@ -10,8 +10,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 # Flags are named one by one. None of them lets the compiler regroup sums: the kernel's bits depend on the
-# order that its source says, and the exact merge depends on (x + c) - c not being simplified.
-FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]
+# order that its source says, and the exact merge depends on (x + c) - c not being simplified. Debugging information
+# would name the directory of the build: without it the same source gives the same kernel_id wherever it is built.
+FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-g0"]
 
 native = Extension(
     "mpinn.kernels.native",

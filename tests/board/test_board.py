@@ -143,7 +143,8 @@ def test_results_come_home(control: Control, tmp_path: Path) -> None:
     suite = tmp_path / "little.yml"
     experiment = {"title": "Four workers", "ranks": [1, 2, 4], "workers": 4}
     experiment |= {"options": {"data": "/var/tmp/digits.npz", "epochs": 2}}
-    about = {"title": "A little of everything", "repeats": 1, "experiments": {"ranks": experiment}}
+    about = {"title": "Little", "description": "What a board does in minutes.", "repeats": 1}
+    about |= {"experiments": {"ranks": experiment}}
     suite.write_text(yaml.safe_dump(about))
     control.well("bench.yml", "--extra-vars", f"mpinn_suite={suite}")
     home = control.results / "bananapi" / "little"
