@@ -78,7 +78,7 @@ test-board: $(VENV)/.system-installed
 	python -m pytest --verbose tests/board
 
 # The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
-$(VENV)/.installed: pyproject.toml setup.py mpinn/kernels/native.py
+$(VENV)/.installed: pyproject.toml setup.py $(wildcard mpinn/kernels/native*.py mpinn/kernels/*.pxd)
 	@set -x
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
@@ -101,4 +101,4 @@ $(VENV)/.%-installed: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* build *.egg-info mpinn/kernels/native.c mpinn/kernels/*.so .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build *.egg-info mpinn/kernels/native*.c mpinn/kernels/*.so .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

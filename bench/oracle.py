@@ -104,7 +104,7 @@ def kernel_error(settings: dict[str, Any]) -> float:
     for name in (about.kernel, "reference"):
         weights = network.initial_weights(about.seed)
         learner = kernels.choose(name, network, about.learning_rate, about.l1, about.l2).learner
-        learner.learn(weights, digits.train_images, digits.train_labels, batch)
+        learner.learn(weights, digits.train_images, digits.train_labels, batch, weights)
         learned.append(weights)
     return float(np.abs(learned[0] - learned[1]).max())
 

@@ -91,6 +91,11 @@ class Config:
     block_momentum: float | None = setting(
         None, "mu of block momentum (default: 1 - 1/workers)", float, 0, BELOW_ONE, metavar="MU", weights=True
     )
+    exchange: str = setting(
+        "auto",
+        "what ranks merge through: memory that the ranks of a node share, or Allreduce over all; to the same weights",
+        choices=("auto", "shared-memory", "allreduce"),
+    )
     balance: str = setting(
         "even",
         "workers of each rank: equally many, or by the speed measured in the first epoch",

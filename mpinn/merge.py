@@ -18,16 +18,23 @@ def rounding_constant(exemplars: int) -> float:
     return 1.5 * 2.0 ** (52 - q)
 
 
-def add_rounded(total: np.ndarray, weights: np.ndarray, count: int, constant: float, limit: float) -> bool:
-    """Add count * weights, rounded, to total; return whether every weight is a number below the limit.
+def add_rounded(
+    total: np.ndarray, vectors: np.ndarray, counts: np.ndarray, constant: float, limit: float = LIMIT
+) -> bool:
+    """Add count * weights, rounded, of every worker to total; return whether all weights are numbers below the limit.
 
-    total (parameters,) float64, changed in place; weights (parameters,) float32.
+    total (parameters,) float64, changed in place; vectors (workers, parameters) float32; counts (workers,) int64. What
+    a worker without exemplars left is not looked at.
     """
-    term = weights * np.float64(count)
-    term += constant
-    term -= constant
-    total += term
-    return bool(np.abs(weights).max() < limit)
+    good = True
+    for weights, count in zip(vectors, counts, strict=True):
+        if count:
+            term = weights * np.float64(count)
+            term += constant
+            term -= constant
+            total += term
+            good = good and bool(np.abs(weights).max() < limit)
+    return good
 
 
 def move_master(
@@ -48,3 +55,22 @@ def move_master(
         velocity[:] = np.trunc(moved * GRID) / GRID
         mean += momentum * velocity.astype(np.float64)
     master[:] = mean
+
+
+def merge_workers(
+    master: np.ndarray,
+    velocity: np.ndarray | None,
+    vectors: np.ndarray,
+    counts: np.ndarray,
+    momentum: float,
+    constant: float,
+    limit: float = LIMIT,
+) -> bool:
+    """Move the master to where the workers' weights send it; return whether all were numbers below the limit.
+
+    Arguments as those of `add_rounded` and `move_master`, of which it is made.
+    """
+    total = np.zeros(len(master))
+    good = add_rounded(total, vectors, counts, constant, limit)
+    move_master(master, velocity, total, int(counts.sum()), momentum)
+    return good

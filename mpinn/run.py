@@ -115,7 +115,9 @@ class Run:
             self.snapshot.velocity,
             self.config.block_momentum or 0.0,
             self.listener,
+            self.config.exchange,
         )
+        self.snapshot.weights, self.snapshot.velocity = self.team.master, self.team.velocity
         self.environment = self.describe_environment()
         self.screen = Screen(self.config.quiet or not world.root)
         self.balanced = False

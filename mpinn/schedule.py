@@ -33,9 +33,10 @@ class Schedule:
         """Return the exemplars of a round (from 0)."""
         return min(self.round_size, self.exemplars - round_ * self.round_size)
 
-    def worker_count(self, round_: int, worker: int) -> int:
-        """Return the exemplars of one worker in a round; 0 for the last workers of a short round."""
-        return int(np.clip(self.count(round_) - worker * self.worker_batch, 0, self.worker_batch))
+    def counts(self, round_: int) -> np.ndarray:
+        """Return the exemplars of each worker in a round, (workers,) int64; the last of a short round have none."""
+        left = self.count(round_) - self.worker_batch * np.arange(self.workers)
+        return np.clip(left, 0, self.worker_batch)
 
     def slices(self, order: np.ndarray, workers: range) -> np.ndarray:
         """Return the worker batches of some workers, (rounds, len(workers), worker_batch) int32, -1 where short."""

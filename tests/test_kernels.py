@@ -31,7 +31,9 @@ def test_one_exemplar_by_hand() -> None:
     network = Network((1, 1, 2), alpha=0.5, bias=False)
     weights = np.array([-0.8, 0.5, -0.3], np.float32)
     eta, l1, l2 = 0.8, 1e-2, 1e-2
-    Reference(network, eta, l1, l2).learn(weights, np.array([[200]], np.uint8), np.array([1], np.int32), np.array([0]))
+    Reference(network, eta, l1, l2).learn(
+        weights, np.array([[200]], np.uint8), np.array([1], np.int32), np.array([0]), weights
+    )
     phi0 = 200 / 1
     net = -0.8 * phi0 / 1
     phi1 = 0.5 * (np.exp(net) - 1)
@@ -54,8 +56,8 @@ def test_gradient_of_cross_entropy_by_finite_differences() -> None:
     rng = np.random.default_rng(1)
     image, label = rng.integers(0, 3, (1, 6), dtype=np.uint8), np.array([2], np.int32)
     start = rng.uniform(-0.5, 0.5, network.parameters).astype(np.float32)
-    moved = start.copy()
-    Reference(network, 1.0, 0, 0).learn(moved, image, label, np.array([0]))
+    moved = np.empty_like(start)
+    Reference(network, 1.0, 0, 0).learn(start, image, label, np.array([0]), moved)
 
     def loss(weights: np.ndarray) -> float:
         return float(-np.log(network.predict(weights.astype(np.float64), image)[0, 2]))
@@ -104,8 +106,8 @@ def test_native_is_within_1e5_of_reference_after_a_worker_batch(network: Network
     images, labels, order = exemplars(network, 100)
     by_reference = network.initial_weights(0)
     by_native = by_reference.copy()
-    Reference(network, eta, l1, l2).learn(by_reference, images, labels, order)
-    Native(network, eta, l1, l2).learn(by_native, images, labels, order)
+    Reference(network, eta, l1, l2).learn(by_reference, images, labels, order, by_reference)
+    Native(network, eta, l1, l2).learn(by_native, images, labels, order, by_native)
     assert np.abs(by_reference - network.initial_weights(0)).max() > 1e-4  # something was learned
     np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
 
@@ -127,8 +129,8 @@ def test_native_equals_reference_for_any_shape(
     images, labels, order = exemplars(network, count, seed)
     by_reference = network.initial_weights(seed)
     by_native = by_reference.copy()
-    Reference(network, 0.1, 1e-4, 1e-4).learn(by_reference, images, labels, order)
-    Native(network, 0.1, 1e-4, 1e-4).learn(by_native, images, labels, order)
+    Reference(network, 0.1, 1e-4, 1e-4).learn(by_reference, images, labels, order, by_reference)
+    Native(network, 0.1, 1e-4, 1e-4).learn(by_native, images, labels, order, by_native)
     np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
 
 
@@ -140,7 +142,7 @@ def test_a_dark_row_is_shrunk_as_often_as_the_batch_is_long() -> None:
     expected = network.views(weights.astype(np.float64))[0][0].copy()
     for _ in range(50):
         expected = shrink(expected, 0.8 * l1, 0.8 * l2)
-    Native(network, 0.8, l1, l2).learn(weights, images, np.zeros(50, np.int32), np.arange(50, dtype=np.int32))
+    Native(network, 0.8, l1, l2).learn(weights, images, np.zeros(50, np.int32), np.arange(50, dtype=np.int32), weights)
     np.testing.assert_allclose(network.views(weights)[0][0], expected, rtol=1e-5)
     assert 0 < np.count_nonzero(expected) < 20  # some weights were pulled to nought, some were not
 
@@ -152,9 +154,52 @@ def test_small_shrinks_are_not_lost_to_rounding() -> None:
     order = np.zeros(100, np.int32)
     native = Native(network, 0.8, 1e-7, 1e-7)
     for _ in range(100):
-        native.learn(weights, np.zeros((1, 2), np.uint8), np.zeros(1, np.int32), order)
+        native.learn(weights, np.zeros((1, 2), np.uint8), np.zeros(1, np.int32), order, weights)
     lost = 10_000 * 0.8e-7 * (0.9 + 1)
     assert 0.9 - weights[0] == pytest.approx(lost, rel=0.05)
+
+
+@pytest.mark.parametrize("l1, l2", [(0, 0.5), (0.01, 0.5), (1e-3, 1.2)])
+def test_a_batch_long_enough_to_shrink_everything_away(l1: float, l2: float) -> None:
+    """(1 - a2)^t leaves the range of float32 within the batch: the kernel must start afresh on the way."""
+    network = Network((49, 20, 10))
+    images, labels, order = exemplars(network, 400)
+    by_reference, by_native = network.initial_weights(0), network.initial_weights(0)
+    Reference(network, 0.8, l1, l2).learn(by_reference, images, labels, order, by_reference)
+    Native(network, 0.8, l1, l2).learn(by_native, images, labels, order, by_native)
+    np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [(1,), (8,), (31,), (104,), (105,), (300, 100), (250, 7, 130)])
+def test_tiles_of_every_width(hidden: tuple[int, ...]) -> None:
+    network = Network((49, *hidden, 10))
+    network = replace(network, activations=("identity", *["elu"] * len(hidden), "softmax"))
+    images, labels, order = exemplars(network, 30)
+    by_reference, by_native = network.initial_weights(1), network.initial_weights(1)
+    Reference(network, 0.3, 1e-4, 1e-4).learn(by_reference, images, labels, order, by_reference)
+    Native(network, 0.3, 1e-4, 1e-4).learn(by_native, images, labels, order, by_native)
+    np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
+
+
+def test_nothing_is_left_over_from_weights_that_were_no_numbers() -> None:
+    network = Network((49, 20, 10))
+    images, labels, order = exemplars(network, 30)
+    native = Native(network, 0.8, 1e-4, 1e-4)
+    expected, after = network.initial_weights(0), network.initial_weights(0)
+    Native(network, 0.8, 1e-4, 1e-4).learn(expected, images, labels, order, expected)
+    spoilt = np.full_like(after, np.nan)
+    native.learn(spoilt, images, labels, order, spoilt)
+    native.learn(after, images, labels, order, after)
+    assert np.array_equal(after, expected)
+
+
+def test_the_bound_takes_time_and_changes_nothing() -> None:
+    network = Network()
+    images, _, order = exemplars(network, 300)
+    native = Native(network, 0.8, 1e-7, 1e-7)
+    weights = network.initial_weights(0)
+    assert native.bound(weights, images, order) > 0
+    assert np.array_equal(weights, network.initial_weights(0))
 
 
 def test_a_batch_in_two_calls_is_the_batch_in_one() -> None:
@@ -162,9 +207,9 @@ def test_a_batch_in_two_calls_is_the_batch_in_one() -> None:
     images, labels, order = exemplars(network, 60)
     whole, parts = network.initial_weights(0), network.initial_weights(0)
     native = Native(network, 0.8, 0, 0)
-    native.learn(whole, images, labels, order)
-    native.learn(parts, images, labels, order[:25])
-    native.learn(parts, images, labels, order[25:])
+    native.learn(whole, images, labels, order, whole)
+    native.learn(parts, images, labels, order[:25], parts)
+    native.learn(parts, images, labels, order[25:], parts)
     assert np.array_equal(whole, parts)
 
 
@@ -183,7 +228,7 @@ def test_nan_and_infinity_do_not_vanish() -> None:
     for value in (np.nan, np.inf):
         weights = network.initial_weights(0)
         weights[0] = value
-        Native(network, 0.8, 1e-3, 1e-3).learn(weights, images, labels, order)
+        Native(network, 0.8, 1e-3, 1e-3).learn(weights, images, labels, order, weights)
         assert not np.isfinite(weights).all()
 
 

@@ -111,7 +111,7 @@ def distance_from_reference(network: Network, gradient: str, train: tuple[np.nda
     batch = epoch_order(seed, 1, len(train[1]))[:BATCH]
     learned = [network.initial_weights(seed) for _ in range(2)]
     Learner(network, gradient).learn(learned[0], *train, batch)
-    Reference(network, ETA, 0.0, 0.0).learn(learned[1], *train, batch)
+    Reference(network, ETA, 0.0, 0.0).learn(learned[1], *train, batch, learned[1])
     return float(np.abs(learned[0] - learned[1]).max())
 
 

@@ -36,10 +36,10 @@ class Rank:
         self.constant = merge.rounding_constant(self.exemplars)
 
     def learn(self, weights: np.ndarray, batch: np.ndarray) -> None:
-        self.kernel.learner.learn(weights, self.digits.train_images, self.digits.train_labels, batch)
+        self.kernel.learner.learn(weights, self.digits.train_images, self.digits.train_labels, batch, weights)
 
     def add(self, total: np.ndarray, weights: np.ndarray) -> None:
-        self.kernel.add_rounded(total, weights, BATCH, self.constant, merge.LIMIT)
+        self.kernel.merge.add_rounded(total, weights[None], np.array([BATCH]), self.constant, merge.LIMIT)
 
     def mean(self, learned: Iterable[np.ndarray], parameters: int) -> np.ndarray:
         """Return the mean of all ranks' weights, (parameters,) float32."""

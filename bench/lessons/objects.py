@@ -92,7 +92,8 @@ def main() -> int:
     for batch in np.split(epoch_order(0, 1, len(digits.train_labels))[: asked.batches * BATCH], asked.batches):
         train = (digits.train_images, digits.train_labels, batch)
         turn = program.in_turn(
-            {"arrays": partial(arrays.learn, weights, *train), "objects": partial(objects.learn, *train)}, turns=1
+            {"arrays": partial(arrays.learn, weights, *train, weights), "objects": partial(objects.learn, *train)},
+            turns=1,
         )
         for name, seconds in turn.items():
             spent[name] += seconds

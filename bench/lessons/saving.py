@@ -39,7 +39,7 @@ def train(digits: Dataset, exemplars: int, every: int, directory: Path, learned:
         for batch in np.split(epoch_order(0, epoch, len(digits.train_labels))[:exemplars], exemplars // BATCH)
     ]
     for done, batch in enumerate(batches, start=1):
-        learner.learn(weights, digits.train_images, digits.train_labels, batch)
+        learner.learn(weights, digits.train_images, digits.train_labels, batch, weights)
         if done % every == 0:
             store.save(snapshot(weights, done))
     learned.add(weights_sha256(weights))

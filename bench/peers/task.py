@@ -109,7 +109,7 @@ def reference_weights(task: Task) -> np.ndarray:
     for batch in first.batches(1, range(task.workers))[0]:
         weights = NETWORK.initial_weights(task.seed)
         exemplars = batch[batch >= 0]
-        reference.learn(weights, mnist.train_images, mnist.train_labels, exemplars)
+        reference.learn(weights, mnist.train_images, mnist.train_labels, exemplars, weights)
         total += len(exemplars) * weights.astype(np.float64)
     return total / first.exemplars
 

@@ -1,13 +1,13 @@
 """How one worker learns one batch: the reference kernel (NumPy, the definition) and the native one (compiled).
 
-A kernel has `learn(weights, images, labels, exemplars)` and `classify(weights, images)`; see `reference.Reference`.
+A kernel has `learn(weights, images, labels, exemplars, learned)` and `classify(weights, images)`: see
+`reference.Reference`.
 """
 
 import hashlib
 import platform
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,7 +19,12 @@ from mpinn.network import Network
 
 class Learner(Protocol):
     def learn(
-        self, weights: np.ndarray, images: np.ndarray, labels: np.ndarray, exemplars: np.ndarray
+        self,
+        weights: np.ndarray,
+        images: np.ndarray,
+        labels: np.ndarray,
+        exemplars: np.ndarray,
+        learned: np.ndarray,
     ) -> tuple[float, float]: ...
 
     def classify(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray: ...
@@ -29,7 +34,7 @@ class Kernel(NamedTuple):
     name: str
     id: str  # bits are promised between runs of one id: kernel, build and instruction set
     learner: Learner
-    add_rounded: Callable[[np.ndarray, np.ndarray, int, float, float], bool]  # as merge.add_rounded
+    merge: Any  # what merges workers: the module mpinn.merge, or its functions compiled
     note: str  # why it is not the native kernel, where that was wanted
 
 
@@ -49,11 +54,11 @@ def native_problem() -> str:
     Uncompiled, `native.py` would import where Cython is installed, and crawl: it counts only if compiled.
     """
     try:
-        from mpinn.kernels import native
+        from mpinn.kernels import native, native_merge
     except ImportError:
         compiled = False
     else:
-        compiled = native.COMPILED
+        compiled = native.COMPILED and native_merge.COMPILED
     if compiled:
         return ""
     hidden = compiled_elsewhere()
@@ -81,15 +86,16 @@ def choose(name: str, network: Network, learning_rate: float, l1: float, l2: flo
     """
     problem = native_problem() if name != "reference" else ""
     if name != "reference" and not problem:
-        from mpinn.kernels import native
+        from mpinn.kernels import native, native_merge
 
         problem = native.declines(network)
         if not problem:
-            build = hashlib.sha256(Path(native.__file__).read_bytes()).hexdigest()[:12]
+            built = b"".join(Path(str(module.__file__)).read_bytes() for module in (native, native_merge))
+            build = hashlib.sha256(built).hexdigest()[:12]
             native_id = f"native-{build}-{platform.machine()}-{instruction_set()}"
-            return Kernel("native", native_id, native.Native(network, learning_rate, l1, l2), native.add_rounded, "")
+            return Kernel("native", native_id, native.Native(network, learning_rate, l1, l2), native_merge, "")
     if name == "native":
         raise UsageError(f"--kernel native cannot be used: {problem}; or use --kernel reference")
     reference_id = f"reference-numpy{np.__version__}-{platform.machine()}-{instruction_set()}"
     learner = Reference(network, learning_rate, l1, l2)
-    return Kernel("reference", reference_id, learner, merge.add_rounded, problem)
+    return Kernel("reference", reference_id, learner, merge, problem)

@@ -26,16 +26,22 @@ class Reference:
         self.a2 = learning_rate * l2
 
     def learn(
-        self, weights: np.ndarray, images: np.ndarray, labels: np.ndarray, exemplars: np.ndarray
+        self,
+        weights: np.ndarray,
+        images: np.ndarray,
+        labels: np.ndarray,
+        exemplars: np.ndarray,
+        learned: np.ndarray,
     ) -> tuple[float, float]:
-        """Learn the exemplars, in their order, changing the weights in place.
+        """Learn the exemplars, in their order, starting from `weights`; what they become goes into `learned`.
 
-        weights (parameters,) float32; images (n, pixels) uint8; labels (n,) int32; exemplars (batch,) int32, positions.
+        weights, learned (parameters,) float32, and may be the same array; images (n, pixels) uint8; labels (n,) int32;
+        exemplars (batch,) int32, positions.
         Returns the seconds spent thinking (forward) and training (backward and update).
         """
         net = self.network
-        learned = weights.astype(np.float64)
-        w = net.views(learned)  # w[l] joins layer l to layer l + 1
+        exact = weights.astype(np.float64)
+        w = net.views(exact)  # w[l] joins layer l to layer l + 1
         targets = np.eye(net.sizes[-1])
         think = train = 0.0
         for exemplar in exemplars:
@@ -54,7 +60,7 @@ class Reference:
                 w[layer][:] = shrink(w[layer], self.a1, self.a2) + step
             think += thought - start
             train += perf_counter() - thought
-        weights[:] = learned
+        learned[:] = exact
         return think, train
 
     def with_bias(self, phi: np.ndarray) -> np.ndarray:

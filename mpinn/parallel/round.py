@@ -1,4 +1,4 @@
-"""The rounds: every worker learns its batch from the master weights, one Allreduce merges, every rank moves its master.
+"""The rounds: every worker learns its batch from the master weights, an exchange merges them into the next master.
 
 All ranks hold the same master weights, bit for bit, before and after every round.
 """
@@ -13,7 +13,7 @@ from mpinn import merge
 from mpinn.data import Dataset
 from mpinn.errors import MpinnError
 from mpinn.kernels import Kernel
-from mpinn.parallel import fault
+from mpinn.parallel import exchange, fault
 from mpinn.parallel.world import MPI, World
 from mpinn.requests import SLOTS, Listener, Requests
 from mpinn.schedule import Schedule, assign, assign_by_speed, epoch_order
@@ -44,21 +44,32 @@ class Team:
         velocity: np.ndarray | None,
         momentum: float,
         listener: Listener,
+        through: str = "auto",
     ) -> None:
-        """master, velocity (parameters,) float32: equal on all ranks; every round moves them in place."""
+        """master, velocity (parameters,) float32, equal on all ranks: where to start from.
+
+        through: the name of an exchange. Raises UsageError, on every rank.
+        """
         self.world = world
         self.kernel = kernel
         self.data = data
         self.schedule = schedule
         self.seed = seed
-        self.master = master
-        self.velocity = velocity
         self.momentum = momentum
         self.listener = listener
         self.assignment = assign(schedule.workers, world.size)
+        self.exchange = exchange.choose(through, world, kernel, master, velocity, self.assignment)
         self.fault = fault.asked_for()
-        self.weights = np.empty_like(master)  # of the worker at work
-        self.sums = np.zeros(len(master) + SLOTS)  # what Allreduce adds up: terms of the mean, then requests
+
+    @property
+    def master(self) -> np.ndarray:
+        """The master weights, (parameters,) float32."""
+        return self.exchange.master
+
+    @property
+    def velocity(self) -> np.ndarray | None:
+        """The velocity of block momentum, (parameters,) float32."""
+        return self.exchange.velocity
 
     @property
     def workers(self) -> range:
@@ -75,6 +86,7 @@ class Team:
         speeds = np.divide(workers, seconds, out=np.zeros(len(workers)), where=(workers > 0) & (seconds > 0))
         speeds[speeds == 0] = speeds[speeds > 0].mean()
         self.assignment = assign_by_speed(self.schedule.workers, speeds)
+        self.exchange.reassign(self.assignment)
 
     def scatter_batches(self, epoch: int) -> np.ndarray:
         """Return this rank's worker batches of the epoch, (rounds, workers here, worker_batch) int32, from rank 0."""
@@ -102,18 +114,18 @@ class Team:
         requests = Requests()
         done = first_round
         while done < self.schedule.rounds:
-            phases[:3] += self.learn(batches[done], epoch, done)
-            before = perf_counter()
-            self.world.comm.Allreduce(MPI.IN_PLACE, self.sums)
-            after = perf_counter()
-            stays[done] = after - before
-            requests = Requests(*self.sums[-SLOTS:])
+            begun = perf_counter()
+            counts = self.schedule.counts(done)
+            learning = self.learn(batches[done], counts, epoch, done)
+            asked = np.zeros(SLOTS)
+            self.listener.take(asked)
+            merged = self.exchange.merge(counts, self.momentum, asked)
+            requests, stays[done] = merged
             if requests.diverged:
                 raise self.runaway(epoch, done)
-            exemplars = self.schedule.count(done)
-            merge.move_master(self.master, self.velocity, self.sums[:-SLOTS], exemplars, self.momentum)
-            phases[2] += perf_counter() - after
             done += 1
+            phases[:2] += learning
+            phases[2] += perf_counter() - begun - sum(learning) - stays[done - 1]
             show(done)
             if any(requests):
                 break
@@ -126,33 +138,29 @@ class Team:
         self.world.comm.Allgather(phases, gathered)
         return Progress(done, seconds, gathered, requests)
 
-    def learn(self, batches: np.ndarray, epoch: int, round_: int) -> tuple[float, float, float]:
-        """Let this rank's workers learn their batches of a round, and sum up their terms of the mean.
+    def learn(self, batches: np.ndarray, counts: np.ndarray, epoch: int, round_: int) -> tuple[float, float]:
+        """Let this rank's workers learn their batches of a round. Return seconds spent thinking and training.
 
-        batches (workers here, worker_batch) int32. Returns seconds spent thinking, training, and on the sum.
+        batches (workers here, worker_batch) int32; counts (workers,) int64, exemplars of each worker.
         """
-        start = perf_counter()
-        constant = merge.rounding_constant(self.schedule.count(round_))
         of_run = (epoch - 1) * self.schedule.rounds + round_ + 1
         self.fault.flip(self.world.rank, of_run, self.master)
         think = train = 0.0
-        self.sums[:] = 0
         for batch, worker in zip(batches, self.workers, strict=True):
-            count = self.schedule.worker_count(round_, worker)
-            if count == 0:
+            if counts[worker] == 0:
                 continue
-            self.weights[:] = self.master
             thought, trained = self.kernel.learner.learn(
-                self.weights, self.data.train_images, self.data.train_labels, batch[:count]
+                self.master,
+                self.data.train_images,
+                self.data.train_labels,
+                batch[: counts[worker]],
+                self.exchange.place(worker),
             )
             think += thought
             train += trained
-            good = self.kernel.add_rounded(self.sums[:-SLOTS], self.weights, count, constant, merge.LIMIT)
-            self.sums[-SLOTS] += not good
-        summed = perf_counter() - start - think - train
+            self.exchange.take(worker, counts)
         factor = self.fault.wait(self.world.rank, of_run, think + train)
-        self.listener.take(self.sums[-SLOTS:])
-        return factor * think, factor * train, summed
+        return factor * think, factor * train
 
     def runaway(self, epoch: int, round_: int) -> MpinnError:
         """Return the error for weights that are not numbers, or beyond the limit, after a round (from 0)."""

@@ -50,12 +50,18 @@ def version() -> str:
 class World:
     """All ranks, and those that share this rank's memory (its node)."""
 
-    def __init__(self, comm: Any) -> None:
+    def __init__(self, comm: Any, node: Any = None) -> None:
+        """comm: all ranks; node: those of this one's node, if not those that can share its memory."""
         self.comm = comm
         self.rank: int = comm.rank
         self.size: int = comm.size
-        self.node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self.node = node or comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.leaders = comm.Split(0 if self.node.rank == 0 else MPI.UNDEFINED, self.rank)
+        self.node_ranks: list[int] = self.node.allgather(self.rank)  # the ranks of this node
+        sizes = comm.allgather(self.node.size)
+        self.nodes = round(sum(1 / size for size in sizes))
+        self.even = len(set(sizes)) == 1  # whether all nodes have equally many ranks
+        self.across = comm.Split(self.node.rank, self.rank)  # the ranks that have this one's place in their node
         self.windows: list[Any] = []
 
     @classmethod
@@ -70,6 +76,11 @@ class World:
         if MPI.COMM_WORLD.size != asked:
             raise mismatch(launcher)
         return cls(MPI.COMM_WORLD)
+
+    @property
+    def host(self) -> str:
+        """The name of this node."""
+        return platform.node()
 
     @property
     def root(self) -> bool:
@@ -115,23 +126,34 @@ class World:
             assert array is not None
             shared = array
         elif fits and self.node.size > 1:
-            window = MPI.Win.Allocate_shared(size if self.node.rank == 0 else 0, 1, comm=self.node)
-            self.windows.append(window)
-            buffer: Any = window.Shared_query(0)[0]
-            shared = np.ndarray(shape, dtype, buffer)
+            shared = self.node_array(shape, dtype)
             self.fill(shared, array, self.leaders)
             self.node.Barrier()
         else:
             if self.node.rank == 0 and not fits:
                 logging.getLogger("mpinn").warning(
                     "%s: /dev/shm has no room for %d MB: every rank has a copy of its own",
-                    platform.node(),
+                    self.host,
                     size >> 20,
                 )
             shared = np.empty(shape, dtype)
             self.fill(shared, array, self.leaders)
             self.fill(shared, shared if self.node.rank == 0 else None, self.node)
         shared.flags.writeable = False
+        return shared
+
+    def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return an array of zeros that the ranks of this node share. Every rank calls it."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if self.node.size == 1 or size == 0:
+            return np.zeros(shape, dtype)
+        window = MPI.Win.Allocate_shared(size if self.node.rank == 0 else 0, 1, comm=self.node)
+        self.windows.append(window)
+        buffer: Any = window.Shared_query(0)[0]
+        shared: np.ndarray = np.ndarray(shape, dtype, buffer)
+        if self.node.rank == 0:
+            shared[...] = 0
+        self.node.Barrier()
         return shared
 
     def fill(self, target: np.ndarray, source: np.ndarray | None, comm: Any) -> None:

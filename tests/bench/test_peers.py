@@ -139,7 +139,7 @@ def test_reference_weights_are_the_exact_mean_of_the_workers() -> None:
     mean = np.zeros(NETWORK.parameters)
     for exemplars in (order[:100], order[100:200], order[200:]):
         weights = NETWORK.initial_weights(1)
-        learner.learn(weights, mnist.train_images, mnist.train_labels, exemplars)
+        learner.learn(weights, mnist.train_images, mnist.train_labels, exemplars, weights)
         mean += weights.astype(np.float64) * len(exemplars) / 250
     assert np.abs(reference_weights(task) - mean).max() < 1e-5
     assert np.abs(NETWORK.initial_weights(1) - mean).max() > 1e-2  # the bound above means something

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from mpinn import kernels
 from mpinn.data import Dataset
-from mpinn.errors import MpinnError
+from mpinn.errors import MpinnError, UsageError
 from mpinn.network import Network
 from mpinn.parallel.round import Team
 from mpinn.parallel.world import World
@@ -29,6 +29,7 @@ def team(
     momentum: float = 0.0,
     kernel: str = "native",
     rate: float = 0.8,
+    through: str = "auto",
 ) -> Team:
     """Return the ranks of a world, ready for their first round."""
     master = NETWORK.initial_weights(3)
@@ -42,6 +43,7 @@ def team(
         np.zeros_like(master) if momentum else None,
         momentum,
         Listener(None),
+        through,
     )
 
 
@@ -60,9 +62,13 @@ def same_everywhere(world: World, array: np.ndarray) -> bool:
     "workers, kernel", [*((workers, "native") for workers in (1, 2, 3, 5, 8, 16, 51)), (5, "reference")]
 )
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
-def test_any_ranks_give_the_bits_of_the_serial_oracle(world: World, workers: int, momentum: float, kernel: str) -> None:
-    oracle = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum, kernel=kernel)
-    parallel = trained(world, 2, workers=workers, momentum=momentum, kernel=kernel)
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+def test_any_ranks_give_the_bits_of_the_serial_oracle(
+    world: World, workers: int, momentum: float, kernel: str, through: str
+) -> None:
+    oracle = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum, kernel=kernel, through="allreduce")
+    parallel = trained(world, 2, workers=workers, momentum=momentum, kernel=kernel, through=through)
+    assert parallel.exchange.name == through
     assert not np.array_equal(parallel.master, NETWORK.initial_weights(3))
     assert np.array_equal(parallel.master, oracle.master)
     assert same_everywhere(world, parallel.master)
@@ -112,8 +118,42 @@ def test_a_signal_to_stop_is_heard_by_every_rank(world: World, number: int, name
     assert learners.evaluate()[2].stop == name
 
 
-def test_one_workers_runaway_weights_are_an_error_on_every_rank(world: World) -> None:
-    learners = team(world, workers=world.size)
+class Nodes(World):
+    """A world in which ranks are taken to be on nodes of `size` ranks each."""
+
+    def __init__(self, comm: MPI.Comm, size: int) -> None:
+        super().__init__(comm, comm.Split(comm.rank // size, comm.rank))
+
+
+@pytest.mark.mpi(min_size=4)
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize("workers", [1, 8, 11])
+def test_several_nodes_give_the_bits_of_the_serial_oracle(world: World, momentum: float, workers: int) -> None:
+    nodes = Nodes(world.comm, 2)
+    assert nodes.nodes == world.size // 2 and nodes.even
+    oracle = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum)
+    parallel = trained(nodes, 2, workers=workers, momentum=momentum)
+    assert parallel.exchange.name == "shared-memory"
+    assert np.array_equal(parallel.master, oracle.master)
+    parallel.balance(np.ones((world.size, 4)) * (1 + np.arange(world.size)[:, None]))
+    for learners in (oracle, parallel):
+        learners.train(3, 0, lambda done: None)
+    assert np.array_equal(parallel.master, oracle.master)
+    nodes.close()
+
+
+@pytest.mark.mpi(min_size=3)
+def test_nodes_of_different_size_merge_by_allreduce(world: World) -> None:
+    nodes = Nodes(world.comm, world.size - 1)
+    assert not nodes.even and team(nodes, workers=4).exchange.name == "allreduce"
+    with pytest.raises(UsageError, match="different numbers of ranks; take --exchange allreduce"):
+        team(nodes, workers=4, through="shared-memory")
+    nodes.close()
+
+
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+def test_one_workers_runaway_weights_are_an_error_on_every_rank(world: World, through: str) -> None:
+    learners = team(world, workers=world.size, through=through)
     if world.rank == world.size - 1:
         learners.master[17] = np.nan
     with pytest.raises(MpinnError, match=r"diverged at epoch 1, round 1: .*lower --learning-rate") as raised:
