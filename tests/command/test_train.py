@@ -208,10 +208,10 @@ def test_one_failing_rank_ends_all_with_one_line(data: Path, tmp_path: Path) -> 
         "from mpinn.parallel.round import Team\n"
         "from mpinn import train\n"
         "learn = Team.learn\n"
-        "def fail(self, batches, epoch, round_):\n"
+        "def fail(self, batches, counts, epoch, round_):\n"
         "    if self.world.rank == 1 and round_ == 3:\n"
         "        raise MemoryError('no more')\n"
-        "    return learn(self, batches, epoch, round_)\n"
+        "    return learn(self, batches, counts, epoch, round_)\n"
         "Team.learn = fail\n"
         "sys.exit(train.main(sys.argv[1:]))\n"
     )
