@@ -3,7 +3,8 @@
 `python -m mpinn.checkpoint show|export` turns one into something a person can read, and only when a person asks.
 
 A snapshot file is, in this order: 8 bytes `MPINNSNP`; the length of the header, uint32; the header, JSON in UTF-8;
-the master weights, float32; with block momentum the velocity, float32; the SHA-256, 32 bytes, of all before it.
+the master weights, float32; with block momentum the velocity and the last good weights, float32; the SHA-256,
+32 bytes, of all before it.
 Numbers are little-endian.
 """
 
@@ -30,10 +31,10 @@ from mpinn.files import replace
 from mpinn.network import Network, weights_sha256
 
 MAGIC = b"MPINNSNP"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SUFFIX = ".mpinn"
 KEPT = 3
-SIZE_LIMIT = 2 * 4 * config.MOST_PARAMETERS + 2**26  # bytes
+SIZE_LIMIT = 3 * 4 * config.MOST_PARAMETERS + 2**26  # bytes
 
 
 @dataclass
@@ -46,7 +47,9 @@ class Snapshot:
     epoch: int  # from 1: the epoch to go on with
     round: int  # rounds of it already done
     weights: np.ndarray  # (parameters,) float32
-    velocity: np.ndarray | None  # (parameters,) float32, with block momentum
+    velocity: np.ndarray | None = None  # (parameters,) float32, with block momentum
+    good: np.ndarray | None = None  # (parameters,) float32, with block momentum: what a divergence goes back to
+    good_epoch: int = 1  # the epoch to go on with from there
     history: dict[str, Any] = field(default_factory=dict)  # what the result file says of the epochs so far
 
     @property
@@ -86,10 +89,11 @@ def encode(snapshot: Snapshot) -> bytes:
         "epoch": snapshot.epoch,
         "round": snapshot.round,
         "velocity": snapshot.velocity is not None,
+        "good_epoch": snapshot.good_epoch,
         "history": snapshot.history,
     }
     text = json.dumps(header, allow_nan=False).encode()
-    arrays = [a.astype("<f4").tobytes() for a in (snapshot.weights, snapshot.velocity) if a is not None]
+    arrays = [a.astype("<f4").tobytes() for a in (snapshot.weights, snapshot.velocity, snapshot.good) if a is not None]
     body = MAGIC + struct.pack("<I", len(text)) + text + b"".join(arrays)
     return body + hashlib.sha256(body).digest()
 
@@ -105,10 +109,12 @@ def decode(content: bytes, name: str) -> Snapshot:
         header = json.loads(content[12 : 12 + length])
         if header["schema_version"] > SCHEMA_VERSION:
             raise UsageError(f"{name}: written by a newer mpinn (schema {header['schema_version']}); update mpinn")
+        if header["schema_version"] < SCHEMA_VERSION:
+            raise UsageError(f"{name}: written by an older mpinn (schema {header['schema_version']}); start anew")
         settings = {key: config.check(key, header["settings"][key], f"{name}: {key}") for key in config.WEIGHTS}
         parameters = network_of(settings).parameters
         arrays = np.frombuffer(content[12 + length : -32], "<f4").astype(np.float32)
-        weights, *velocity = arrays.reshape(1 + header["velocity"], parameters)
+        weights, velocity, good = (*arrays.reshape(1 + 2 * header["velocity"], parameters), None, None)[:3]
         return Snapshot(
             settings,
             header["data"],
@@ -116,7 +122,9 @@ def decode(content: bytes, name: str) -> Snapshot:
             int(header["epoch"]),
             int(header["round"]),
             weights,
-            velocity[0] if velocity else None,
+            velocity,
+            good,
+            int(header["good_epoch"]),
             header["history"],
         )
     except (ValueError, KeyError, TypeError, RecursionError, struct.error) as error:

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from mpinn import law
 from mpinn.activations import ACTIVATIONS
 from mpinn.cli import Parser
 from mpinn.errors import UsageError, nearest, yaml_problem
@@ -53,6 +54,7 @@ LIST = "tag:yaml.org,2002:seq"
 TINY = 5e-324  # the smallest positive number: a bound that excludes zero
 BELOW_ONE = 1 - 2**-53
 MOST_PARAMETERS = 2**30
+FIRST_BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,16 @@ class Config:
 
     epochs: int = setting(5, "passes over the training set", int, 1)
     workers: int | None = setting(None, "logical workers (default: one a rank)", int, 1, weights=True)
-    worker_batch: int = setting(100, "exemplars a worker learns between two merges", int, 1, 2**31 - 1, weights=True)
+    worker_batch: int | str = setting(
+        100,
+        "exemplars a worker learns between two merges; auto: by the number of workers and what a merge costs here",
+        int,
+        1,
+        2**31 - 1,
+        ("auto",),
+        metavar="N|auto",
+        weights=True,
+    )
     learning_rate: float = setting(0.8, "eta, the step of stochastic gradient descent", float, TINY, 1e6, weights=True)
     l1: float = setting(1e-7, "lambda 1 of the elastic net", float, 0, 1e6, weights=True)
     l2: float = setting(1e-7, "lambda 2 of the elastic net", float, 0, 1e6, weights=True)
@@ -89,7 +100,22 @@ class Config:
         "mean", "how workers' weights become the master's", choices=("mean", "block-momentum"), weights=True
     )
     block_momentum: float | None = setting(
-        None, "mu of block momentum (default: 1 - 1/workers)", float, 0, BELOW_ONE, metavar="MU", weights=True
+        None,
+        "mu of block momentum (default: by workers and worker batch)",
+        float,
+        0,
+        BELOW_ONE,
+        metavar="MU",
+        weights=True,
+    )
+    learning_rate_scale: float | None = setting(
+        None,
+        "under block momentum a worker steps by so many times eta (default: by workers and batch; 1 with a given mu)",
+        float,
+        TINY,
+        1e6,
+        metavar="K",
+        weights=True,
     )
     exchange: str = setting(
         "auto",
@@ -153,16 +179,17 @@ def check(name: str, value: Any, where: str) -> Any:
 
 def check_one(about: Any, value: Any, where: str) -> Any:
     """Return one value in the type that the field's metadata `about` wants."""
-    kind = about["kind"]
+    kind, words = about["kind"], about["choices"]
+    if kind is not str and value in words:
+        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        words = () if kind is str else words
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
-        raise UsageError(f"{where}: expected {wanted}, got {reprlib.repr(value)}")
-    if about["choices"] and value not in about["choices"]:
-        raise UsageError(
-            f"{where}: {reprlib.repr(value)} is none of {', '.join(about['choices'])}{nearest(value, about['choices'])}"
-        )
+        raise UsageError(f"{where}: expected {' or '.join([wanted, *words])}, got {reprlib.repr(value)}")
+    if kind is str and words and value not in words:
+        raise UsageError(f"{where}: {reprlib.repr(value)} is none of {', '.join(words)}{nearest(value, words)}")
     if kind in (int, float) and not about["least"] <= value <= about["most"]:
         raise UsageError(f"{where}: {value!r} is out of bounds: {bounds(about)}")
     return value
@@ -211,7 +238,7 @@ def parser() -> argparse.ArgumentParser:
         text = about["help"] + ("" if default is None or about["kind"] is bool else f" (default: {default})")
         if about["kind"] is bool:
             parser.add_argument(flag(f.name), dest=f.name, action="store_const", const=not default, help=text)
-        elif about["choices"] and not about["several"]:
+        elif about["kind"] is str and about["choices"] and not about["several"]:
             parser.add_argument(option(f.name), dest=f.name, help=text, metavar="|".join(about["choices"]))
         else:
             metavar = about["metavar"] or {int: "N", float: "X", str: "TEXT"}[about["kind"]]
@@ -292,22 +319,37 @@ def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: in
         raise UsageError(f"--activations: {len(activations)} given for {len(layers)} layers, the input's included")
     if activations[-1] != "softmax" or "softmax" in activations[:-1]:
         raise UsageError("--activations: the last layer takes softmax, and no other does")
-    if config.learning_rate * config.l2 >= 1:
-        raise UsageError("--learning-rate times --l2 must be less than 1, or a weight flips its sign; lower --l2")
-    workers = config.workers or ranks
-    most_workers = -(-exemplars // config.worker_batch)
+    workers, worker_batch = config.workers or ranks, config.worker_batch
+    if worker_batch == "auto":
+        worker_batch = max(1, min(FIRST_BATCH, exemplars // workers))  # until a merge's price is known
+    assert isinstance(worker_batch, int)
+    most_workers = -(-exemplars // worker_batch)
     if workers > most_workers:
         raise UsageError(
             f"{workers} workers, but {exemplars} exemplars hold only {most_workers} worker batches of "
             f"{config.worker_batch}: take at most {most_workers} --workers"
             + (f", or --worker-batch {exemplars // workers} or less" if workers <= exemplars else "")
         )
-    momentum = config.block_momentum
+    momentum, scale = config.block_momentum, config.learning_rate_scale
     if config.merge == "block-momentum":
-        momentum = 1 - 1 / workers if momentum is None else momentum  # Chen and Huo 2016
-    elif momentum is not None:
-        raise UsageError("--block-momentum needs --merge block-momentum")
-    return dataclasses.replace(config, layers=layers, activations=activations, workers=workers, block_momentum=momentum)
+        if scale is None:
+            scale = law.learning_rate_scale(workers, worker_batch) if momentum is None else 1.0
+        if momentum is None:
+            momentum = law.block_momentum(workers, worker_batch, scale)
+    for name in ("block_momentum", "learning_rate_scale"):
+        if config.merge != "block-momentum" and getattr(config, name) is not None:
+            raise UsageError(f"{option(name)} needs --merge block-momentum")
+    if config.learning_rate * (scale or 1) * config.l2 >= 1:
+        raise UsageError("--learning-rate times --l2 must be less than 1, or a weight flips its sign; lower --l2")
+    return dataclasses.replace(
+        config,
+        layers=layers,
+        activations=activations,
+        workers=workers,
+        worker_batch=worker_batch,
+        block_momentum=momentum,
+        learning_rate_scale=scale,
+    )
 
 
 class Dumper(yaml.SafeDumper):

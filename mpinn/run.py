@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from mpinn import checkpoint, config, data, environment, kernels, results
+from mpinn import checkpoint, config, data, environment, kernels, law, merge, results
 from mpinn.checkpoint import Snapshot, Store
 from mpinn.config import Config
 from mpinn.data import Dataset
 from mpinn.errors import MpinnError, UsageError
 from mpinn.kernels import Kernel
 from mpinn.network import weights_sha256
+from mpinn.parallel import price
 from mpinn.parallel import world as mpi
+from mpinn.parallel.price import Price
 from mpinn.parallel.round import Team
 from mpinn.parallel.world import World
 from mpinn.requests import STATUS, Listener, Requests
@@ -59,7 +61,7 @@ def settle(
     given: dict[str, Any],
     snapshot: Snapshot | None,
     store: Store | None,
-    dataset: Dataset,
+    data: Dataset,
     fingerprint: str,
     ranks: int,
 ) -> Config:
@@ -68,7 +70,7 @@ def settle(
     if snapshot:
         for name, value in snapshot.settings.items():
             asked = given.get(name)
-            if asked is not None and asked != value:
+            if asked not in (None, "auto", value):
                 raise UsageError(
                     f"{given['resume']}: snapshot of a run {config.spelled(name, value)}, "
                     f"not {config.spelled(name, asked)}; leave that option out, or start without --resume"
@@ -76,13 +78,28 @@ def settle(
         if snapshot.data != fingerprint:
             raise UsageError(f"{given['resume']}: snapshot of a run on other training data; give the same --data")
         settings.update(snapshot.settings)
-    return config.resolve(Config(**settings), dataset.pixels, dataset.classes, len(dataset.train_labels), ranks)
+    return config.resolve(Config(**settings), data.pixels, data.classes, len(data.train_labels), ranks)
 
 
 def choose_kernel(settings: Config) -> Kernel:
     """Return the kernel that the settings ask for. Raises UsageError."""
     network = checkpoint.network_of(vars(settings))
-    return kernels.choose(settings.kernel, network, settings.learning_rate, settings.l1, settings.l2)
+    step = settings.learning_rate * (settings.learning_rate_scale or 1)
+    return kernels.choose(settings.kernel, network, step, settings.l1, settings.l2)
+
+
+def divergence(settings: Config, epoch: int, round_: int, seen: str) -> MpinnError:
+    """Return the error for a run that diverged; the round counts from 1."""
+    cure = "--learning-rate" if settings.merge == "mean" else "--block-momentum, --worker-batch or --learning-rate"
+    error = MpinnError(f"training diverged at epoch {epoch}, round {round_}: {seen}; lower {cure}")
+    error.everywhere = True
+    return error
+
+
+def momentum_of(state: Snapshot) -> float:
+    """Return the block momentum to go on with: that of the settings, or what the last divergence left of it."""
+    answers = state.history["divergences"]
+    return answers[-1]["block_momentum"] if answers else state.settings["block_momentum"] or 0.0
 
 
 class Run:
@@ -96,27 +113,20 @@ class Run:
         self.store = world.on_root(partial(open_places, asked))
         snapshot = world.on_root(partial(checkpoint.load, Path(asked.resume))) if asked.resume else None
         self.data, self.fingerprint = read_data(world, asked)
-        self.config = world.on_root(
-            partial(settle, given, snapshot, self.store, self.data, self.fingerprint, world.size)
-        )
+        self.listener = Listener(asked.time_limit if world.root else None)
+        settled = partial(settle, snapshot=snapshot, store=self.store, data=self.data, fingerprint=self.fingerprint)
+        self.config = world.on_root(partial(settled, given, ranks=world.size))
+        self.price = None
+        if asked.worker_batch == "auto" and not snapshot:
+            self.price = self.measure_price()
+            given = {**given, "worker_batch": self.batch_for(self.price)}
+            self.config = world.on_root(partial(settled, given, ranks=world.size))
         self.kernel = world.on_all(partial(choose_kernel, self.config))
-        self.schedule = Schedule(len(self.data.train_labels), self.config.workers or 1, self.config.worker_batch)
         self.snapshot = snapshot or self.beginning()
         self.resumed_from = snapshot.id if snapshot else None
         world.comm.Bcast(self.snapshot.weights)
-        self.listener = Listener(self.config.time_limit if world.root else None)
-        self.team = Team(
-            world,
-            self.kernel,
-            self.data,
-            self.schedule,
-            self.config.seed,
-            self.snapshot.weights,
-            self.snapshot.velocity,
-            self.config.block_momentum or 0.0,
-            self.listener,
-            self.config.exchange,
-        )
+        self.team = self.make_team(self.kernel, self.snapshot)
+        self.schedule = self.team.schedule
         self.snapshot.weights, self.snapshot.velocity = self.team.master, self.team.velocity
         self.environment = self.describe_environment()
         self.screen = Screen(self.config.quiet or not world.root)
@@ -126,9 +136,40 @@ class Run:
         if snapshot and snapshot.kernel_id != self.kernel.id and world.root:
             log.warning("resumed from another kernel, %s: weights are equal only within 1e-5", snapshot.kernel_id)
 
+    def make_team(self, kernel: Kernel, state: Snapshot) -> Team:
+        """Return the ranks as a team that goes on from the state. Raises UsageError, on every rank."""
+        settings = self.config
+        return Team(
+            self.world,
+            kernel,
+            self.data,
+            Schedule(len(self.data.train_labels), settings.workers or 1, int(settings.worker_batch)),
+            settings.seed,
+            state.weights,
+            state.velocity,
+            momentum_of(state),
+            self.listener,
+            settings.exchange,
+        )
+
+    def measure_price(self) -> Price:
+        """Return what a merge costs here."""
+        self.kernel = self.world.on_all(partial(choose_kernel, self.config))
+        with self.world.lent():
+            return price.measure(self.make_team(self.kernel, self.beginning()))
+
+    def batch_for(self, merge_price: Price) -> int:
+        """Return the worker batch for a merge of this price, with which no learning is lost."""
+        workers = self.config.workers or 1
+        most = len(self.data.train_labels) // workers
+        if self.config.merge == "block-momentum":
+            most = min(most, law.most_worker_batch(workers))
+        return price.worker_batch(merge_price, max(1, most))
+
     def beginning(self) -> Snapshot:
         """Return the state before the first round."""
         weights = checkpoint.network_of(vars(self.config)).initial_weights(self.config.seed)
+        moving = self.config.merge == "block-momentum"
         return Snapshot(
             settings={name: getattr(self.config, name) for name in config.WEIGHTS},
             data=self.fingerprint,
@@ -136,8 +177,9 @@ class Run:
             epoch=1,
             round=0,
             weights=weights,
-            velocity=np.zeros_like(weights) if self.config.merge == "block-momentum" else None,
-            history={"epochs": [], "partial": None, "seconds": 0.0},
+            velocity=np.zeros_like(weights) if moving else None,
+            good=weights.copy() if moving else None,
+            history={"epochs": [], "partial": None, "divergences": [], "seconds": 0.0},
         )
 
     def describe_environment(self) -> dict[str, Any]:
@@ -154,7 +196,17 @@ class Run:
     def train(self) -> str:
         """Train until something ends it; return the name of the request that did, or an empty string."""
         if self.world.root:
-            about = head(self.config, self.data, self.schedule.rounds, len(self.snapshot.weights), self.environment)
+            about = head(
+                self.config,
+                self.data,
+                self.schedule.rounds,
+                len(self.snapshot.weights),
+                self.team.exchange.name,
+                self.environment,
+            )
+            if self.price:
+                costs = self.price.merge / self.price.exemplar
+                about["workers"] += f" (a merge takes as long as {costs:.1f} exemplars)"
             self.screen.head(about, hints(self.config), self.nothing_left())
         request = ""
         try:
@@ -205,6 +257,8 @@ class Run:
             state.history["partial"],
             {"train_seconds": progress.seconds, "phases": results.spread(progress.phases)},
         )
+        if progress.requests.diverged:
+            self.go_back(state.round + 1, f"a weight is not a number or beyond {merge.LIMIT:g}")
         if progress.requests.signalled:
             self.save()  # before anything else: a rank may have little time left
         self.screen.end_epoch()
@@ -212,6 +266,39 @@ class Run:
             self.team.balance(progress.phases)
             self.balanced = True
         return progress.requests
+
+    def go_back(self, round_: int, seen: str) -> None:
+        """Go back to the last good master weights, or from there to the first, with less momentum.
+
+        Raises MpinnError where that is no way out. The seconds since then count for the epoch that is gone back to.
+        """
+        state, momentum = self.snapshot, momentum_of(self.snapshot)
+        divergences = state.history["divergences"]
+        if state.good is None or momentum == 0:
+            raise divergence(self.config, state.epoch, round_, seen)
+        if divergences and divergences[-1]["back_to_epoch"] == state.good_epoch:  # it was not as good as it looked
+            state.good[:], state.good_epoch = state.network.initial_weights(self.config.seed), 1
+        while self.epochs and self.epochs[-1]["epoch"] >= state.good_epoch:
+            row = self.epochs.pop()
+            spent = {key: row[key] for key in ("train_seconds", "phases")}
+            state.history["partial"] = results.add_parts(state.history["partial"], spent)
+        lower = law.lower(momentum, self.schedule.workers, self.schedule.worker_batch)
+        divergences.append(
+            {
+                "epoch": state.epoch,
+                "round": round_,
+                "seen": seen,
+                "back_to_epoch": state.good_epoch,
+                "block_momentum": lower,
+            }
+        )
+        self.screen.end_epoch()
+        self.screen.say(
+            f"diverged at epoch {state.epoch}, round {round_} ({seen}): back to the start of epoch {state.good_epoch}, "
+            f"from there on with block momentum {lower:.4g}"
+        )
+        state.epoch, state.round = state.good_epoch, 0
+        self.team.go_back(state.good, lower)
 
     def end_epoch(self) -> Requests:
         """Evaluate, note the epoch, take the snapshot that is due; return what was asked for meanwhile.
@@ -228,6 +315,9 @@ class Run:
                 train, test, requests = self.team.evaluate()
             if requests.signalled:
                 return requests
+            if self.collapsed(train):
+                self.go_back(state.round, f"accuracy on the training set fell to {train:.1f}%")
+                return requests
         row = {
             "epoch": epoch,
             "train_accuracy": train,
@@ -239,11 +329,18 @@ class Run:
         self.epochs.append(row)
         self.screen.row(row, self.schedule.exemplars)
         state.epoch, state.round, state.history["partial"] = epoch + 1, 0, None
+        if state.good is not None and train is not None:
+            state.good[:], state.good_epoch = state.weights, state.epoch
         due = epoch % self.config.checkpoint_every == 0 or self.finished()
         if due and not requests.stop:
             self.save()
         self.write_result()
         return requests
+
+    def collapsed(self, accuracy: float) -> bool:
+        """Return whether an accuracy on the training set, of momentum, is less than half of the best so far."""
+        earlier = [row["train_accuracy"] for row in self.epochs if row["train_accuracy"] is not None]
+        return momentum_of(self.snapshot) > 0 and accuracy < max(earlier, default=0) / 2
 
     def save(self) -> None:
         """Let rank 0 write a snapshot, where they are wanted. Raises MpinnError, on every rank."""
@@ -285,10 +382,13 @@ class Run:
             "parameters": len(self.snapshot.weights),
             "rounds_per_epoch": self.schedule.rounds,
             "workers_of_ranks": [len(workers) for workers in self.team.assignment],
+            "exchange": self.team.exchange.name,
+            "price": self.price and self.price._asdict(),
             "resumed_from": self.resumed_from,
             "epochs": self.epochs,
             "stopped_at": {"epoch": self.snapshot.epoch, "round": self.snapshot.round},
             "target": results.target_of(vars(self.config), self.epochs),
+            "divergences": self.snapshot.history["divergences"],
             "failures": [],
             "weights_sha256": weights_sha256(self.snapshot.weights),
             "total_seconds": self.seconds(),

@@ -5,6 +5,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from mpinn import law
 from mpinn.config import Config
 from mpinn.data import Dataset
 from mpinn.results import PHASES
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 ROW = "{:>5}  {:>8}  {:>8}  {:>8}  {:>11}  {:>5}  {:>5}  {:>5}  {:>5}"
 REFRESH = 0.1  # seconds between two states of the bar
 MANY_WORKERS = 4  # from here on the plain mean learns clearly slower than block momentum
-SAFE_MOMENTUM = 0.9
-LAW = 6400  # exemplars: while workers^2 x worker batch is no more, block momentum learns as one worker does
+THROUGH = {"shared-memory": "memory that ranks share", "allreduce": "Allreduce"}
 LAUNCHERS = ("mpirun", "mpiexec", "prterun", "orterun", "srun")
 
 
@@ -40,12 +40,14 @@ def terminal() -> str | None:
 
 
 def head(
-    settings: Config, dataset: Dataset, rounds: int, parameters: int, environment: dict[str, Any]
+    settings: Config, dataset: Dataset, rounds: int, parameters: int, exchange: str, environment: dict[str, Any]
 ) -> dict[str, str]:
     """Return what the screen says before training; `environment` as in the result file."""
     merge = settings.merge
     if settings.block_momentum is not None:
-        merge += f", mu {settings.block_momentum:g}"
+        scale = settings.learning_rate_scale or 1
+        merge += f" {settings.block_momentum:.4g}, learning rate {settings.learning_rate:g}"
+        merge += f" x {scale:.4g}" if scale != 1 else ""
     mpi, note = environment["mpi"], environment["kernel_note"]
     shape = " x ".join(map(str, dataset.image_shape))
     return {
@@ -55,7 +57,7 @@ def head(
         f"exemplars of {shape}, {dataset.classes} classes",
         "workers": f"{settings.workers} on {counted(environment['ranks'], 'rank')}, "
         f"worker batch {settings.worker_batch}, {counted(rounds, 'round')} an epoch",
-        "merge": merge,
+        "merge": f"{merge}, through {THROUGH[exchange]}",
         "ranks": "; ".join(map(where, environment["nodes"]))
         + (", oversubscribed" if environment["oversubscribed"] else ", not oversubscribed"),
         "MPI": f"{mpi['vendor']} {mpi['version']}, waiting: {environment['wait_policy']}",
@@ -92,13 +94,22 @@ def hints(settings: Config) -> list[str]:
 
 def hint(settings: Config) -> str:
     """Return a line of advice on the merge, or an empty string."""
-    workers, batch, momentum = settings.workers or 1, settings.worker_batch, settings.block_momentum
+    workers, batch, momentum = settings.workers or 1, int(settings.worker_batch), settings.block_momentum
     if settings.merge == "mean" and workers >= MANY_WORKERS:
         return f"hint: under the plain mean {workers} workers learn slowly; try --merge block-momentum"
-    if momentum and momentum > SAFE_MOMENTUM and workers**2 * batch > LAW:
+    if momentum is None:
+        return ""
+    most = law.most_worker_batch(workers)
+    remembered = workers * batch / (1 - momentum)
+    if batch > most:
         return (
-            f"hint: workers^2 x worker batch = {workers**2 * batch:,} is beyond {LAW:,}: learning may fall behind or "
-            f"diverge; try --worker-batch {max(1, LAW // workers**2)}, or --block-momentum {SAFE_MOMENTUM}"
+            f"hint: {workers} workers with a worker batch of more than {most} learn more slowly than one, or diverge; "
+            f"try --worker-batch {most}, or auto"
+        )
+    if remembered > 1.01 * law.MEMORY:
+        return (
+            f"hint: block momentum {momentum:g} remembers {remembered:,.0f} exemplars; beyond {law.MEMORY:,} it may "
+            "diverge: leave out --block-momentum and --learning-rate-scale"
         )
     return ""
 

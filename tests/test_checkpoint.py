@@ -28,9 +28,8 @@ def snapshot(epoch: int = 2, round_: int = 5, momentum: bool = True, seed: int =
     settled = config.resolve(Config(layers=(9, 4, 3), merge="block-momentum", seed=seed), 9, 3, 1000, 4)
     state = {name: getattr(settled, name) for name in config.WEIGHTS}
     weights = checkpoint.network_of(state).initial_weights(seed)
-    return Snapshot(
-        state, "c0ffee", "native-1", epoch, round_, weights, weights * 2 if momentum else None, {"epochs": []}
-    )
+    moving = (weights * 2, weights * 3, epoch - 1) if momentum else ()
+    return Snapshot(state, "c0ffee", "native-1", epoch, round_, weights, *moving, history={"epochs": []})
 
 
 @pytest.mark.parametrize("momentum", [True, False])
@@ -40,8 +39,9 @@ def test_what_is_saved_is_loaded(tmp_path: Path, momentum: bool) -> None:
     assert np.array_equal(loaded.weights, saved.weights) and loaded.weights.flags.writeable
     assert (loaded.velocity is None) == (not momentum)
     if momentum:
-        assert np.array_equal(loaded.velocity, saved.velocity)
+        assert np.array_equal(loaded.velocity, saved.velocity) and np.array_equal(loaded.good, saved.good)
     assert (loaded.settings, loaded.epoch, loaded.round, loaded.id) == (saved.settings, 2, 5, saved.id)
+    assert loaded.good_epoch == saved.good_epoch
 
 
 def test_a_directory_gives_its_newest_good_snapshot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

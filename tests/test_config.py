@@ -29,8 +29,8 @@ def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
     words = shlex.split(
         "--epochs 3 --workers 4 --worker-batch 50 --learning-rate 0.5 --l1 1e-6 --l2 0 --alpha 1 --layers 784 30 10 "
         "--activations identity relu softmax --no-bias --no-layer-normalisation --loss cross-entropy "
-        "--merge block-momentum --block-momentum 0.5 --exchange allreduce --balance measured --kernel reference "
-        "--seed 7 --data d --test-data t --target-accuracy 95 --target-set train --evaluate-every 2 --checkpoint c "
+        "--merge block-momentum --block-momentum 0.5 --learning-rate-scale 2 --exchange allreduce --balance measured "
+        "--kernel reference --seed 7 --data d --test-data t --target-accuracy 95 --target-set train --evaluate-every 2 --checkpoint c "
         "--checkpoint-every 3 --resume r --result f --time-limit 60 --quiet --log-level info --debug"
     )
     by_hand = typed(*words)
@@ -85,6 +85,7 @@ def test_what_is_typed_goes_before_the_file(tmp_path: Path) -> None:
     [
         ("--epochs 0", "--epochs: 0 is out of bounds: at least 1"),
         ("--epochs 1.5", "--epochs: expected a whole number"),
+        ("--worker-batch auot", "--worker-batch: expected a whole number or auto, got 'auot'"),
         ("--learning-rate 0", "more than 0"),
         ("--learning-rate nan", "out of bounds"),
         ("--learning-rate inf", "out of bounds"),
@@ -117,6 +118,8 @@ def test_bad_options_are_refused_with_the_cure(words: str, message: str) -> None
         ({"learning_rate": 2.0, "l2": 0.5}, "--l2"),
         ({"workers": 601}, "at most 600 --workers, or --worker-batch 99 or less"),
         ({"block_momentum": 0.5}, "--merge block-momentum"),
+        ({"learning_rate_scale": 2.0}, "--merge block-momentum"),
+        ({"merge": "block-momentum", "learning_rate_scale": 1e6, "l2": 1e-5}, "--l2"),
     ],
 )
 def test_settings_that_cannot_work_together_are_refused(changes: dict, message: str) -> None:
@@ -128,8 +131,19 @@ def test_a_short_round_is_allowed_as_long_as_every_worker_has_an_exemplar() -> N
     assert config.resolve(Config(workers=600), 784, 10, 59901, 8).workers == 600
 
 
-def test_block_momentum_defaults_to_one_minus_one_over_the_workers() -> None:
-    assert config.resolve(Config(merge="block-momentum", workers=8), 784, 10, 60000, 2).block_momentum == 0.875
+@pytest.mark.parametrize(
+    "given_settings, momentum, scale",
+    [
+        ({}, 0.75, 4),
+        ({"worker_batch": 10}, 0.9375, 1),
+        ({"block_momentum": 0.9}, 0.9, 1),
+        ({"learning_rate_scale": 8.0}, 0.5, 8),
+        ({"worker_batch": 400}, 0, 4),
+    ],
+)
+def test_momentum_and_scale_follow_the_law_unless_given(given_settings: dict, momentum: float, scale: float) -> None:
+    settled = config.resolve(Config(workers=16, merge="block-momentum", **given_settings), 784, 10, 60000, 2)
+    assert (settled.block_momentum, settled.learning_rate_scale) == (momentum, scale)
 
 
 @given(

@@ -18,7 +18,7 @@ from mpinn.screen import Screen, hint, hints, span, where
 from tests.command.commands import environment
 from tests.digits import write_npz
 
-SETTLED = Config(workers=16, worker_batch=100, merge="block-momentum", block_momentum=0.9375)
+SETTLED = Config(workers=16, worker_batch=100, merge="block-momentum", block_momentum=0.75, learning_rate_scale=4.0)
 
 
 @pytest.mark.parametrize("numbers, text", [([0], "0"), ([0, 1, 2], "0-2"), ([0, 2], "0,2"), ([3, 4, 5, 6, 7], "3-7")])
@@ -35,9 +35,10 @@ def test_where_ranks_run() -> None:
 @pytest.mark.parametrize(
     "changes, told",
     [
-        ({}, "--worker-batch 25"),
-        ({"block_momentum": 0.9}, ""),
-        ({"worker_batch": 25}, ""),
+        ({}, ""),
+        ({"worker_batch": 101}, "--worker-batch 100, or auto"),
+        ({"block_momentum": 0.9}, "leave out --block-momentum"),
+        ({"block_momentum": 0.9, "worker_batch": 25}, ""),
         ({"merge": "mean", "block_momentum": None}, "--merge block-momentum"),
         ({"merge": "mean", "block_momentum": None, "workers": 2}, ""),
     ],

@@ -26,6 +26,7 @@ from mpinn.network import Network
 from mpinn.schedule import Schedule, epoch_order
 
 SETTINGS = Config()
+WORKER_BATCH = int(SETTINGS.worker_batch)
 NETWORK = Network()
 TOLERANCE = 1e-4  # of a weight after one round: float32, in whatever order a peer adds
 
@@ -52,7 +53,7 @@ class Task:
     @property
     def schedule(self) -> Schedule:
         """The rounds of an epoch."""
-        return Schedule(self.exemplars, self.workers, SETTINGS.worker_batch)
+        return Schedule(self.exemplars, self.workers, WORKER_BATCH)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the exemplars of an epoch (from 1) in their order, (exemplars,) int32: the first of mpinn's epoch."""
@@ -64,7 +65,7 @@ class Task:
 
     def first_round(self) -> "Task":
         """Return the task that ends after the first round: with one worker, after the first worker batch."""
-        return replace(self, exemplars=min(self.exemplars, self.workers * SETTINGS.worker_batch), epochs=1)
+        return replace(self, exemplars=min(self.exemplars, self.workers * WORKER_BATCH), epochs=1)
 
 
 def parser(name: str, description: str | None, workers: str | None = None) -> argparse.ArgumentParser:

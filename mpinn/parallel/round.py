@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpinn import merge
 from mpinn.data import Dataset
-from mpinn.errors import MpinnError
 from mpinn.kernels import Kernel
 from mpinn.parallel import exchange, fault
 from mpinn.parallel.world import MPI, World
@@ -76,6 +74,15 @@ class Team:
         """The workers of this rank."""
         return self.assignment[self.world.rank]
 
+    def go_back(self, weights: np.ndarray, momentum: float) -> None:
+        """Make these, (parameters,) float32, the master weights, at rest, under this momentum. Every rank calls it."""
+        self.world.comm.Barrier()  # no rank reads any more what the others now write
+        self.master[:] = weights
+        if self.velocity is not None:
+            self.velocity[:] = 0
+        self.momentum = momentum
+        self.world.comm.Barrier()
+
     def balance(self, phases: np.ndarray) -> None:
         """Give each rank workers in proportion to the speed at which it learned: `Progress.phases` of an epoch.
 
@@ -105,7 +112,8 @@ class Team:
     def train(self, epoch: int, first_round: int, show: Callable[[int], None]) -> Progress:
         """Do the rounds of an epoch from `first_round` on, to its end or to the first with a request.
 
-        `show` is told the rounds done. Raises MpinnError, on every rank, where weights run away.
+        `show` is told the rounds done. A round in which weights ran away is not one of them, and leaves a master that
+        is of no use.
         """
         start = perf_counter()
         batches = self.scatter_batches(epoch)
@@ -121,11 +129,11 @@ class Team:
             self.listener.take(asked)
             merged = self.exchange.merge(counts, self.momentum, asked)
             requests, stays[done] = merged
-            if requests.diverged:
-                raise self.runaway(epoch, done)
-            done += 1
             phases[:2] += learning
-            phases[2] += perf_counter() - begun - sum(learning) - stays[done - 1]
+            phases[2] += perf_counter() - begun - sum(learning) - stays[done]
+            if requests.diverged:
+                break
+            done += 1
             show(done)
             if any(requests):
                 break
@@ -161,16 +169,6 @@ class Team:
             self.exchange.take(worker, counts)
         factor = self.fault.wait(self.world.rank, of_run, think + train)
         return factor * think, factor * train
-
-    def runaway(self, epoch: int, round_: int) -> MpinnError:
-        """Return the error for weights that are not numbers, or beyond the limit, after a round (from 0)."""
-        cure = "--learning-rate" if self.velocity is None else "--block-momentum, --worker-batch or --learning-rate"
-        error = MpinnError(
-            f"training diverged at epoch {epoch}, round {round_ + 1}: a weight is not a number or beyond "
-            f"{merge.LIMIT:g}; lower {cure}"
-        )
-        error.everywhere = True
-        return error
 
     def evaluate(self) -> tuple[float, float, Requests]:
         """Return the accuracy, in percent, on the training set and on the test set, and what ranks ask for."""

@@ -8,7 +8,8 @@ import logging
 import os
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import mpi4py
@@ -166,11 +167,17 @@ class World:
         for start in range(0, flat.size, CHUNK):
             comm.Bcast(flat[start : start + CHUNK])
 
-    def close(self) -> None:
-        """Give back shared memory. Every rank calls it."""
-        for window in self.windows:
-            window.Free()
-        self.windows.clear()
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Give back, at the end, the shared memory that was taken within. Every rank calls it."""
+        kept = len(self.windows)
+        yield
+        self.close(kept)
+
+    def close(self, kept: int = 0) -> None:
+        """Give back shared memory, but for the first few windows. Every rank calls it."""
+        while len(self.windows) > kept:
+            self.windows.pop().Free()
 
     def stop(self) -> None:
         """Give back shared memory and stop MPI. Every rank calls it, last of all."""

@@ -1,6 +1,7 @@
 """Whole runs on the ranks there are: results, snapshots, and going on with another number of ranks."""
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mpi4py import MPI
 from mpinn import checkpoint, config
 from mpinn.config import Config
 from mpinn.errors import UsageError
+from mpinn.parallel import price
 from mpinn.parallel.world import World
 from mpinn.requests import Requests
 from mpinn.run import Run
@@ -195,3 +197,69 @@ def test_a_finished_run_says_that_nothing_is_left(
         said = capsys.readouterr().out
         assert "nothing is left to do: 2 epochs done" in said and f"take a larger {cure}" in said
         assert "exemplars/s" not in said
+
+
+WILD = ("--workers", 8, "--worker-batch", 5, "--merge", "block-momentum", "--learning-rate", 10, "--block-momentum")
+
+
+def test_a_divergence_is_answered_alike_in_a_run_that_was_interrupted(
+    world: World, data: Path, shared_tmp_path: Path
+) -> None:
+    options = ("--data", data, *WILD, 0.995, "--epochs", 5)
+    whole, parts, snapshots = (shared_tmp_path / name for name in ("whole.json", "parts.json", "snapshots"))
+    run(world, *options, "--result", whole)
+    stopped = prepare(world, "--quiet", *options, "--checkpoint", snapshots)
+
+    def stop_in_epoch_3(done: int) -> None:
+        if stopped.snapshot.epoch == 3 and done == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped.screen.show_round = stop_in_epoch_3  # type: ignore[method-assign]
+    stopped.train()
+    run(world, "--resume", snapshots, "--data", data, "--epochs", 5, "--result", parts)
+    expected, said = result(world, whole), result(world, parts)
+    (answer,) = expected["divergences"]
+    assert (answer["epoch"], answer["back_to_epoch"]) == (3, 3) and 5 < answer["round"] <= expected["rounds_per_epoch"]
+    assert 0 < answer["block_momentum"] < 0.995
+    assert said["divergences"] == expected["divergences"] and said["weights_sha256"] == expected["weights_sha256"]
+    seconds = [row["train_seconds"] for row in expected["epochs"]]
+    assert len(seconds) == 5 and expected["epochs"][-1]["train_accuracy"] > 95
+    assert seconds[2] > seconds[1]  # what was thrown away counts
+
+
+def test_a_second_divergence_from_the_same_weights_goes_back_to_the_first(
+    world: World, data: Path, shared_tmp_path: Path
+) -> None:
+    path = shared_tmp_path / "result.json"
+    run(world, "--data", data, *WILD, 0.99, "--epochs", 5, "--result", path)
+    said = result(world, path)
+    first, second = said["divergences"]
+    assert first["epoch"] == first["back_to_epoch"] == second["epoch"] > 1 == second["back_to_epoch"]
+    assert second["block_momentum"] < first["block_momentum"] < 0.99
+    assert [row["epoch"] for row in said["epochs"]] == [1, 2, 3, 4, 5]
+
+
+def test_accuracy_that_collapses_is_divergence(world: World, data: Path) -> None:
+    wild = prepare(world, "--quiet", "--data", data, *WILD, 0.9, "--epochs", 2)
+    evaluate = wild.team.evaluate
+    found = iter([(90.0, 90.0), (44.9, 90.0)])
+    wild.team.evaluate = lambda: (*next(found, evaluate()[:2]), Requests())  # type: ignore[method-assign]
+    wild.train()
+    (answer,) = wild.result()["divergences"]
+    assert (answer["epoch"], answer["back_to_epoch"]) == (2, 2) and "fell to 44.9%" in answer["seen"]
+
+
+def test_the_worker_batch_follows_the_price_of_a_merge_and_the_law(
+    world: World, data: Path, shared_tmp_path: Path
+) -> None:
+    path = shared_tmp_path / "result.json"
+    options = ("--data", data, "--workers", 8, "--worker-batch", "auto", "--epochs", 2)
+    run(world, *options, "--result", path, "--checkpoint", shared_tmp_path / "snapshots")
+    said = result(world, path)
+    assert said["price"]["merge"] > 0 and said["price"]["exemplar"] > 0
+    batch = said["config"]["worker_batch"]
+    assert batch == price.worker_batch(price.Price(**said["price"]), 1010 // 8)
+    run(world, "--data", data, "--workers", 8, "--worker-batch", batch, "--epochs", 2, "--result", path)
+    assert result(world, path)["weights_sha256"] == said["weights_sha256"]
+    run(world, *options[:-2], "--resume", shared_tmp_path / "snapshots", "--epochs", 3, "--result", path)
+    assert result(world, path)["config"]["worker_batch"] == batch
