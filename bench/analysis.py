@@ -10,6 +10,7 @@ import numpy as np
 from bench import records, statistics
 from bench.records import INVALID, Record
 from bench.statistics import Ratio, Spread
+from mpinn.config import Config
 from mpinn.errors import UsageError
 
 
@@ -98,9 +99,14 @@ def sortable(value: Any) -> Any:
 
 
 def setting(record: Record, name: str) -> Any:
-    """Return the value of a setting that points differ in: ranks, workers, an option, or `degree`, ranks or workers."""
+    """Return the value of a setting that points differ in: ranks, workers, an option, or what is made of them.
+
+    `degree`: ranks or workers; `law`: workers^2 x worker batch.
+    """
     if name == "degree":
         return max(record["ranks"], record["workers"] or 1)
+    if name == "law":
+        return record["workers"] ** 2 * record["options"].get("worker_batch", Config().worker_batch)
     return record["options"][name] if name in record["options"] else record.get(name)
 
 

@@ -21,7 +21,7 @@ from mpinn.hosts.schema import entry, read
 
 SUITES = Path(__file__).parent / "suites"
 NAME = r"[a-z0-9][a-z0-9-]*"
-KINDS = ("speedup", "lines", "growth", "nutshell", "shares", "bars", "table", "all")  # of figures
+KINDS = ("speedup", "lines", "growth", "nutshell", "shares", "bars", "front", "table", "all")  # of figures
 PROGRAM = r"train|[a-z_]+(\.[a-z_]+)*"
 # What bench gives every training run itself.
 OF_ALL = ("repeats", "ranks", "workers")  # what --set changes in every experiment
@@ -45,9 +45,9 @@ class Figure:
     kind: str = entry("kind of figure", choices=KINDS)
     title: str | None = entry("what it shows, if not the experiment's title", default=None)
     y: tuple[str, ...] = entry("metrics, or series for growth", default=())
-    of: tuple[str, ...] = entry("experiments of a nutshell", default=())
-    x: str | None = entry("what varies: ranks, workers or an option", default=None)
-    by: str | None = entry("what tells the lines apart: ranks, workers or an option", default=None)
+    of: tuple[str, ...] = entry("experiments of a nutshell or a front", default=())
+    x: str | None = entry("what varies: ranks, workers, law or an option", default=None)
+    by: tuple[str, ...] = entry("what tells the lines apart: ranks, workers or options", default=())
     epochs: tuple[int, ...] = entry("of series: the epochs after which values are shown", least=1, default=())
     log: bool = entry("whether x is drawn on a logarithmic scale", default=False)
     published: str | None = entry("metric of the published values shown beside", default=None)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mpinn import merge
 from mpinn.kernels import native_merge
 
-WEIGHTS = st.floats(-255.875, 255.875, width=32)
+WEIGHTS = st.floats(-8191, 8191, width=32)
 
 
 @settings(deadline=None)
@@ -33,7 +33,9 @@ def test_the_sum_is_the_same_in_any_order_and_grouping(data: st.DataObject) -> N
         sums.append(float((left + right)[0]))
     assert len(set(sums)) == 1
     exact = math.fsum(float(w) * n for w, n in zip(weights, counts, strict=True))
-    assert abs(sums[0] - exact) / sum(counts) <= 2.0**-44 * workers  # half a unit a term, 2^-q / sum(n) <= 2^-44 each
+    assert (
+        abs(sums[0] - exact) / sum(counts) <= 2.0**-38 * workers
+    )  # a term is off by a unit at most, 2^-q / sum(n) < 2^-38
 
 
 @given(
@@ -68,7 +70,7 @@ def test_native_and_numpy_give_the_same_bits(size: int, counts: list[int], momen
 
 
 @pytest.mark.parametrize("add", [merge.add_rounded, native_merge.add_rounded])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 256.0, -256.0, 1e30])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 8192.0, -8192.0, 1e30])
 def test_what_is_no_weight_is_noticed(add, value: float) -> None:  # type: ignore[no-untyped-def]
     weights = np.zeros((2, 33), np.float32)
     assert add(np.zeros(33), weights, np.array([1, 1]), merge.rounding_constant(2), merge.LIMIT)

@@ -20,6 +20,11 @@ LABELS = {
     "test_accuracy": "accuracy on the test set, %",
     "worker_batch": "worker batch",
     "layers": "units of the hidden layer",
+    "law": "workers² × worker batch",
+    "learning_rate_scale": "scale of the learning rate",
+    "exchange": "through",
+    "test_95_seconds": "seconds to 95 % of the test set",
+    "test_97_seconds": "seconds to 97 % of the test set",
 }
 
 

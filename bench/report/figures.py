@@ -42,13 +42,13 @@ class Line(NamedTuple):
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    published: bool = False  # points of a text: marks without a line
+    marks_only: bool = False  # points without a line
 
 
 def marks(found: dict[str, list[tuple[float, float]]]) -> list[Line]:
     """Return lines of published points, (x, y) each, by label."""
     return [
-        Line(text, [x for x, _ in sorted(points)], [y for _, y in sorted(points)], published=True)
+        Line(text, [x for x, _ in sorted(points)], [y for _, y in sorted(points)], marks_only=True)
         for text, points in found.items()
     ]
 
@@ -59,7 +59,7 @@ def lines(drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool 
         figure, axes = empty(x, y)
         for number, line in enumerate(drawn):
             colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
-            style = "none" if line.published else "-"
+            style = "none" if line.marks_only else "-"
             axes.plot(line.x, line.y, linestyle=style, marker=mark, color=colour, label=line.label, markersize=5)
             if line.low:
                 axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)

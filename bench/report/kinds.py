@@ -12,6 +12,7 @@ from bench.analysis import Row
 from bench.report import figures
 from bench.report.cells import Cell, Hosts, Part, host_label, label, median_cell, remarks, table_of
 from bench.report.figures import Line
+from bench.report.front import front
 from bench.report.growth import growth, nutshell
 from bench.report.speedup import speedup
 from bench.suite import Figure
@@ -27,11 +28,11 @@ def over_setting(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Par
         for metric in figure.y:
             lines: dict[str, list[tuple[Any, Row]]] = {}
             for row in analysis.rows(run.records, name, metric):
-                told = str(analysis.setting(row.records[0], figure.by)) if figure.by else ""
+                told = ", ".join(f"{label(by)} {analysis.setting(row.records[0], by)}" for by in figure.by)
                 lines.setdefault(told, []).append((analysis.setting(row.records[0], x), row))
             for told, points in lines.items():
                 words = [label(metric)] if len(figure.y) > 1 else []
-                words += [f"{label(figure.by)} {told}"] if figure.by else []
+                words += [told] if told else []
                 text = host_label(title, hosts, ", ".join(words) or label(metric))
                 spreads = [row.spread for _, row in points]
                 drawn.append(
@@ -120,5 +121,6 @@ KINDS = {
     "nutshell": nutshell,
     "shares": shares,
     "bars": compared,
+    "front": front,
     "table": tabled,
 }
