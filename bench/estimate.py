@@ -18,9 +18,9 @@ EXEMPLARS = 60_000  # of MNIST
 WEIGHTS = 79_510
 LIT = 150  # pixels of an exemplar of MNIST
 START = 1.5  # seconds to start a run, where the kernel takes USUAL
-USUAL = 10.0  # microseconds an exemplar, by which suites state the times of programs
-MERGE = 50  # exemplars that could be learned in the time that a worker's part in a merge takes
-EVALUATION = 0.5  # of the time of an epoch's training on one rank
+USUAL = 4.0  # microseconds an exemplar, by which suites state the times of programs
+MERGE = 12  # exemplars that could be learned in the time that a worker's part in a merge takes
+EVALUATION = 0.3  # of the time of an epoch's training on one rank
 TRIES = 5
 UNKNOWN = 10.0  # seconds of a program whose suite says nothing
 

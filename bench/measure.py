@@ -262,6 +262,8 @@ def of_training(result: dict[str, Any], warm_up: int) -> dict[str, Any]:
         "exemplars_per_second": exemplars / epoch,
         "evaluate_seconds": median(row["evaluate_seconds"] for row in epochs),
         "start_seconds": result["total_seconds"] - sum(seconds) - sum(row["evaluate_seconds"] for row in epochs),
+        **{f"start_{name}_seconds": spent for name, spent in result["start"].items()},
+        **({"memory_mib": result["memory"]["pss_mib_mean"]} if result["memory"] else {}),
         **{f"{name}_percent": 100 * spent / whole for name, spent in shares.items()},
         **{name: epochs[-1][name] for name in ("train_accuracy", "test_accuracy")},
     }
@@ -271,7 +273,8 @@ def of_training(result: dict[str, Any], warm_up: int) -> dict[str, Any]:
         "exemplar_microseconds": "us",
         "exemplars_per_second": "1/s",
         "evaluate_seconds": "s",
-        "start_seconds": "s",
+        **{name: "s" for name in metrics if name.startswith("start_")},
+        "memory_mib": "MiB",
     }
     reached = times_to_accuracy(epochs)
     return {

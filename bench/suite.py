@@ -67,7 +67,7 @@ class Experiment:
     seeds: bool = entry("whether the repeats take the seeds 0, 1, 2, ... instead of 0", default=False)
     oracle_epochs: int | None = entry("epochs of which the serial oracle checks the weights", least=1, default=None)
     seconds: float | None = entry(
-        "rough time of a point where the native kernel takes 10 microseconds an exemplar; not for train",
+        "rough time of a point where the native kernel takes 4 microseconds an exemplar; not for train",
         least=0,
         unit="s",
         default=None,

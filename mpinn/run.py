@@ -26,6 +26,7 @@ from mpinn.parallel.world import World
 from mpinn.requests import STATUS, Listener, Requests
 from mpinn.schedule import Schedule
 from mpinn.screen import Screen, counted, head, hints
+from mpinn.startup import Stopwatch, pss_mib
 
 log = logging.getLogger("mpinn")
 
@@ -105,14 +106,16 @@ def momentum_of(state: Snapshot) -> float:
 class Run:
     """What a run is, and what has come of it so far."""
 
-    def __init__(self, world: World, given: dict[str, Any]) -> None:
+    def __init__(self, world: World, given: dict[str, Any], watch: Stopwatch) -> None:
         """Prepare the run, with the settings that the user gave. Raises UsageError, on every rank."""
+        self.watch = watch
         self.began = monotonic()
         self.world = world
         asked = Config(**given)
         self.store = world.on_root(partial(open_places, asked))
         snapshot = world.on_root(partial(checkpoint.load, Path(asked.resume))) if asked.resume else None
         self.data, self.fingerprint = read_data(world, asked)
+        watch.lap("data")
         self.listener = Listener(asked.time_limit if world.root else None)
         settled = partial(settle, snapshot=snapshot, store=self.store, data=self.data, fingerprint=self.fingerprint)
         self.config = world.on_root(partial(settled, given, ranks=world.size))
@@ -133,6 +136,10 @@ class Run:
         self.balanced = False
         self.status = "running"
         self.error: str | None = None
+        self.memory: dict[str, Any] | None = None
+        watch.lap("prepare")
+        if world.root:
+            log.info("start: %s", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in watch.parts.items()))
         if snapshot and snapshot.kernel_id != self.kernel.id and world.root:
             log.warning("resumed from another kernel, %s: weights are equal only within 1e-5", snapshot.kernel_id)
 
@@ -216,6 +223,7 @@ class Run:
             self.status, self.error = "failed", str(error)
             self.write_result()
             raise
+        self.memory = self.weigh()
         self.status = STOPPED.get(request) or ("target" if self.target_reached() else "completed")
         self.write_result()
         self.screen.close(self.closing_line(), signalled=request in STATUS)
@@ -353,6 +361,16 @@ class Run:
             path = self.store.save(dataclasses.replace(self.snapshot, history=history, kernel_id=self.kernel.id))
             log.info("snapshot %s: epoch %d, round %d", path, self.snapshot.epoch, self.snapshot.round)
 
+    def weigh(self) -> dict[str, Any]:
+        """Return the memory of the ranks: the largest and the mean share, MiB, and of it the data set, one a node."""
+        shares = [share for share in self.world.comm.allgather(pss_mib()) if share is not None]
+        data = sum(getattr(self.data, name).nbytes for name in ARRAYS) / 2**20
+        return {
+            "pss_mib_max": max(shares, default=None),
+            "pss_mib_mean": sum(shares) / len(shares) if shares else None,
+            "data_mib": data,
+        }
+
     def seconds(self) -> float:
         """Return the seconds of the run so far; those before a resume included."""
         return self.snapshot.history["seconds"] + monotonic() - self.began
@@ -386,6 +404,8 @@ class Run:
             "price": self.price and self.price._asdict(),
             "resumed_from": self.resumed_from,
             "epochs": self.epochs,
+            "start": self.watch.parts,
+            "memory": self.memory,
             "stopped_at": {"epoch": self.snapshot.epoch, "round": self.snapshot.round},
             "target": results.target_of(vars(self.config), self.epochs),
             "divergences": self.snapshot.history["divergences"],

@@ -9,6 +9,7 @@ from mpinn import law
 from mpinn.config import Config
 from mpinn.data import Dataset
 from mpinn.results import PHASES
+from mpinn.startup import launchers
 
 if TYPE_CHECKING:
     from mpinn.bar import Bar
@@ -17,7 +18,6 @@ ROW = "{:>5}  {:>8}  {:>8}  {:>8}  {:>11}  {:>5}  {:>5}  {:>5}  {:>5}"
 REFRESH = 0.1  # seconds between two states of the bar
 MANY_WORKERS = 4  # from here on the plain mean learns clearly slower than block momentum
 THROUGH = {"shared-memory": "memory that ranks share", "allreduce": "Allreduce"}
-LAUNCHERS = ("mpirun", "mpiexec", "prterun", "orterun", "srun")
 
 
 def terminal() -> str | None:
@@ -26,16 +26,9 @@ def terminal() -> str | None:
     Under mpirun a rank's own standard output tells nothing (Open MPI makes it a pseudo-terminal, MPICH a pipe):
     the launcher's is what a person sees, if the launcher runs on this host.
     """
-    pid, shown = os.getpid(), os.path.realpath("/proc/self/fd/1")
-    while pid > 1:
-        try:
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
-            output = os.path.realpath(f"/proc/{pid}/fd/1")
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            break
-        if name.startswith(LAUNCHERS):
-            shown = output
+    shown = os.path.realpath("/proc/self/fd/1")
+    for pid in launchers():
+        shown = os.path.realpath(f"/proc/{pid}/fd/1")
     return shown if shown.startswith(("/dev/pts/", "/dev/tty")) else None
 
 

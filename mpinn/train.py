@@ -20,6 +20,7 @@ from mpinn.config import Config
 from mpinn.errors import MpinnError
 from mpinn.parallel.launched import launched
 from mpinn.requests import STATUS
+from mpinn.startup import Stopwatch
 
 if TYPE_CHECKING:
     from mpinn.parallel.world import World
@@ -35,9 +36,11 @@ def start_mpi() -> "World":
     return World.start()
 
 
-def train(world: "World", typed: dict[str, object]) -> int:
+def train(world: "World", typed: dict[str, object], watch: Stopwatch) -> int:
     """Train as asked; return the exit status. Raises MpinnError."""
     from mpinn.run import Run
+
+    watch.lap("imports")
 
     given = world.on_root(partial(config.given, typed))
     asked = Config(**given)
@@ -48,7 +51,7 @@ def train(world: "World", typed: dict[str, object]) -> int:
     level = "error" if asked.quiet else asked.log_level
     logging.basicConfig(format="mpinn: %(levelname)s: %(message)s", level=level.upper())
     logging.addLevelName(logging.WARNING, "warning")
-    return STATUS.get(Run(world, given).train(), 0)
+    return STATUS.get(Run(world, given, watch).train(), 0)
 
 
 def fail(error: BaseException, world: "World | None", rank: int, debug: bool) -> int:
@@ -76,12 +79,14 @@ def fail(error: BaseException, world: "World | None", rank: int, debug: bool) ->
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit status. Of all ranks, rank 0 alone prints."""
     _, _, rank = launched()
+    watch = Stopwatch()
     world = None
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere) if rank else nullcontext():
             typed = config.parse(arguments)
         world = start_mpi()
-        status = train(world, typed)
+        watch.lap("mpi")
+        status = train(world, typed, watch)
     except KeyboardInterrupt:
         return STATUS["interrupt"]
     except Exception as error:

@@ -20,6 +20,7 @@ LABELS = {
     "test_accuracy": "accuracy on the test set, %",
     "worker_batch": "worker batch",
     "layers": "units of the hidden layer",
+    "memory_mib": "MiB a rank",
     "law": "workers² × worker batch",
     "learning_rate_scale": "scale of the learning rate",
     "exchange": "through",

@@ -5,6 +5,7 @@ empty where nothing could be drawn, and the tables.
 """
 
 import dataclasses
+import re
 from typing import Any
 
 from bench import analysis, statistics
@@ -55,20 +56,25 @@ def axis(value: Any) -> float:
 
 
 def shares(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
-    """Return what share of the time each phase took."""
+    """Return what each phase took: its share of the time, or its seconds."""
     metrics = list(figure.y) or [f"{share}_percent" for share in SHARES]
     labels: list[str] = []
-    parts: dict[str, list[float]] = {metric.removesuffix("_percent"): [] for metric in metrics}
+    names = {metric: re.sub("^start_|_(percent|seconds)$", "", metric) for metric in metrics}
+    parts: dict[str, list[float]] = {name: [] for name in names.values()}
     for title, run in hosts:
         for row in analysis.rows(run.records, name, metrics[0]):
             labels.append(host_label(title, hosts, row.point.partition("/")[2] or row.point))
             for metric in metrics:
-                parts[metric.removesuffix("_percent")].append(statistics.spread(row.values(metric)).median)
+                parts[names[metric]].append(statistics.spread(row.values(metric)).median)
     tables = [
         table_of(name, dataclasses.replace(figure, y=tuple(metrics)), run, title if len(hosts) > 1 else "")
         for title, run in hosts
     ]
-    return (figures.stacks(labels, parts, "% of the time") if labels else ""), tables
+    return (
+        figures.stacks(labels, parts, "seconds" if metrics[0].endswith("_seconds") else "% of the time")
+        if labels
+        else ""
+    ), tables
 
 
 def compared(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:

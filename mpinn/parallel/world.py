@@ -73,6 +73,7 @@ class World:
         if foreign and "SLURM_STEP_NUM_TASKS" not in os.environ:
             raise mismatch(launcher)
         os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # on a machine without UCX it complains, and is not needed
+        os.environ.setdefault("OMPI_MCA_btl", "^ofi")  # looks for fabrics for a second; one-sided, and not needed
         MPI.Init_thread()  # with threads MPICH yields while it waits; without, ranks that share a core crawl
         if MPI.COMM_WORLD.size != asked:
             raise mismatch(launcher)

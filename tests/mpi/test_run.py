@@ -16,6 +16,7 @@ from mpinn.parallel import price
 from mpinn.parallel.world import World
 from mpinn.requests import Requests
 from mpinn.run import Run
+from mpinn.startup import Stopwatch
 from tests.digits import write_npz
 
 
@@ -28,7 +29,7 @@ def run(world: World, *arguments: str | Path) -> Run:
 
 def prepare(world: World, *arguments: str | Path) -> Run:
     """Return the run that the command line asks for."""
-    return Run(world, world.on_root(lambda: config.given(config.parse([*map(str, arguments)]))))
+    return Run(world, world.on_root(lambda: config.given(config.parse([*map(str, arguments)]))), Stopwatch())
 
 
 def result(world: World, path: Path) -> dict[str, Any]:
@@ -51,6 +52,9 @@ def test_the_result_says_what_was_run_and_what_came_of_it(world: World, data: Pa
     assert [row["test_accuracy"] is None for row in said["epochs"]] == [True, False, False]
     assert set(said["epochs"][0]["phases"]) == {"think", "train", "merge", "wait"}
     assert said["weights_sha256"] == done.result()["weights_sha256"]
+    assert said["exchange"] in ("shared-memory", "allreduce") and said["price"] is None and said["divergences"] == []
+    assert {"data", "prepare"} <= set(said["start"]) and min(said["start"].values()) >= 0
+    assert 0 < said["memory"]["pss_mib_mean"] <= said["memory"]["pss_mib_max"]
 
 
 @pytest.mark.parametrize("stop", [1, 2])
