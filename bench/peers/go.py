@@ -1,7 +1,8 @@
 """`python -m bench.peers.go`: the same in Go, a goroutine a worker, as in the paper. Does Go parallelise well?
 
-Builds the program in bench/peers/go (flat arrays, float32, the native kernel's sparse rows) and runs it. How many
-goroutines run at once is Go's GOMAXPROCS: the processor's cores, unless that variable is set.
+Builds the program in bench/peers/go (flat arrays, float32; the native kernel's sparse rows, or with --dense every
+weight for every exemplar) and runs it. How many goroutines run at once is Go's GOMAXPROCS: the processor's cores,
+unless that variable is set.
 """
 
 import json
@@ -25,6 +26,7 @@ SOURCE = Path(__file__).parent / "go"
 
 def main() -> int:
     parser = tasks.parser("go", __doc__, workers="workers")
+    parser.add_argument("--dense", action="store_true", help="every weight for every exemplar, as the formulas say")
     asked = parser.parse_args()
     task = tasks.task_of(asked, asked.workers)
     compiler = shutil.which("go")
@@ -32,8 +34,8 @@ def main() -> int:
         raise NotHereError("no Go: install it (Debian: apt install golang-go, 1.18 or newer), so that `go` is found")
     with tempfile.TemporaryDirectory() as folder:
         peer = build(compiler, Path(folder))
-        first, _ = train(peer, task.first_round(), Path(folder))
-        learned, said = train(peer, task, Path(folder))
+        first, _ = train(peer, task.first_round(), asked.dense, Path(folder))
+        learned, said = train(peer, task, asked.dense, Path(folder))
     tasks.report(
         asked.result,
         task,
@@ -53,7 +55,7 @@ def build(compiler: str, folder: Path) -> Path:
     return peer
 
 
-def train(peer: Path, task: Task, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def train(peer: Path, task: Task, dense: bool, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the weights after every epoch, (epochs, parameters) float32, and what the program said of the run."""
     mnist = tasks.digits()
     mnist.train_images.tofile(folder / "images")
@@ -63,6 +65,7 @@ def train(peer: Path, task: Task, folder: Path) -> tuple[np.ndarray, dict[str, A
     np.concatenate(orders).astype("<i4").tofile(folder / "order")
     options = {
         "dir": folder,
+        "dense": str(dense).lower(),
         "workers": task.workers,
         "worker-batch": SETTINGS.worker_batch,
         "exemplars": task.exemplars,

@@ -59,6 +59,7 @@ def assert_not_here(ran: subprocess.CompletedProcess[str]) -> None:
         ("torch_eager", ["--exemplars", "200", "--in-place"]),
         ("torch_eager", ["--exemplars", "150", "--ranks", "2"]),  # the second rank's worker batch is short
         ("go", ["--exemplars", "400"]),
+        ("go", ["--exemplars", "200", "--dense", "--workers", "2"]),
         ("go", ["--exemplars", "450", "--workers", "8", "--seed", "3", "--epochs", "2"]),  # workers without exemplars
         ("sklearn_mlp", ["--exemplars", "400"]),
     ],

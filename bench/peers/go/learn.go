@@ -17,9 +17,15 @@ type settings struct {
 	learningRate, l1, l2, alpha float64
 }
 
-// A learner is what one worker needs: its weights, and the values of the exemplar at hand.
-type learner struct {
-	weights  []float32 // (parameters)
+// A learner is a worker's: it learns worker batches, and its weights, (parameters), are what it learned.
+type learner interface {
+	learn(master []float32, images []byte, labels []int32, exemplars []int32)
+	weights() []float32
+}
+
+// A sparseLearner does as mpinn's native kernel does: only what is lit, and what is dark when it is next lit.
+type sparseLearner struct {
+	w        []float32
 	eta      float32
 	alpha    float32
 	lost     []float32       // k -> share of a weight that k shrinks take away
@@ -33,12 +39,12 @@ type learner struct {
 	outDelta [classes]float32
 }
 
-func newLearner(s settings, batch int) *learner {
-	l := &learner{
-		weights: make([]float32, parameters),
-		eta:     float32(s.learningRate),
-		alpha:   float32(s.alpha),
-		lit:     make([]int, 0, pixels+1),
+func newSparseLearner(s settings, batch int) *sparseLearner {
+	l := &sparseLearner{
+		w:     make([]float32, parameters),
+		eta:   float32(s.learningRate),
+		alpha: float32(s.alpha),
+		lit:   make([]int, 0, pixels+1),
 	}
 	l.input[pixels] = 1
 	l.phi[hidden] = 1
@@ -55,10 +61,12 @@ func newLearner(s settings, batch int) *learner {
 	return l
 }
 
+func (l *sparseLearner) weights() []float32 { return l.w }
+
 // learn starts from the master weights and learns a worker batch, one exemplar after another. A dark pixel's row of
 // weights is only shrunk, and k shrinks have a closed form: so a row is touched when its pixel is lit, and at the end.
-func (l *learner) learn(master []float32, images []byte, labels []int32, exemplars []int32) {
-	copy(l.weights, master)
+func (l *sparseLearner) learn(master []float32, images []byte, labels []int32, exemplars []int32) {
+	copy(l.w, master)
 	l.since = [pixels + 1]int{}
 	for t, exemplar := range exemplars {
 		l.think(images[int(exemplar)*pixels:][:pixels], t)
@@ -74,7 +82,7 @@ func (l *learner) learn(master []float32, images []byte, labels []int32, exempla
 }
 
 // think is the forward pass of exemplar t.
-func (l *learner) think(image []byte, t int) {
+func (l *sparseLearner) think(image []byte, t int) {
 	l.lit = l.lit[:0]
 	for i, grey := range image {
 		if grey != 0 {
@@ -108,7 +116,7 @@ func (l *learner) think(image []byte, t int) {
 }
 
 // train is the backward pass and the update; a layer's delta is made with the weights as they were before.
-func (l *learner) train(label, t int) {
+func (l *sparseLearner) train(label, t int) {
 	for k, phi := range l.output {
 		target := float32(0)
 		if k == label {
@@ -144,18 +152,18 @@ func (l *learner) train(label, t int) {
 }
 
 // owed is what a first-layer row has yet to be shrunk by, of the shrinks of the batch's first t exemplars.
-func (l *learner) owed(i, t int) (lost, off float32) {
+func (l *sparseLearner) owed(i, t int) (lost, off float32) {
 	k := t - l.since[i]
 	return l.lost[k], l.off[k]
 }
 
 // row is a view of a first-layer row of weights, outRow of a second-layer one.
-func (l *learner) row(i int) *[hidden]float32 {
-	return (*[hidden]float32)(l.weights[i*hidden:])
+func (l *sparseLearner) row(i int) *[hidden]float32 {
+	return (*[hidden]float32)(l.w[i*hidden:])
 }
 
-func (l *learner) outRow(j int) *[classes]float32 {
-	return (*[classes]float32)(l.weights[split+j*classes:])
+func (l *sparseLearner) outRow(j int) *[classes]float32 {
+	return (*[classes]float32)(l.w[split+j*classes:])
 }
 
 // shrunk is (1 - lost) w - off sgn(w), and 0 where that would change its sign. The small amount is subtracted: in float32

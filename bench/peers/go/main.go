@@ -25,6 +25,7 @@ func main() {
 	workers := flag.Int("workers", 1, "workers, a goroutine each")
 	batch := flag.Int("worker-batch", 100, "exemplars a worker learns between two merges")
 	exemplars := flag.Int("exemplars", 60000, "exemplars of an epoch")
+	dense := flag.Bool("dense", false, "every weight for every exemplar")
 	var s settings
 	flag.Float64Var(&s.learningRate, "learning-rate", 0.8, "eta")
 	flag.Float64Var(&s.l1, "l1", 1e-7, "lambda 1 of the elastic net")
@@ -41,9 +42,13 @@ func main() {
 	order := make([]int32, len(content)/4)
 	decode(content, order)
 
-	team := make([]*learner, *workers)
+	team := make([]learner, *workers)
 	for w := range team {
-		team[w] = newLearner(s, *batch)
+		if *dense {
+			team[w] = newDenseLearner(s)
+		} else {
+			team[w] = newSparseLearner(s, *batch)
+		}
 	}
 	var learned bytes.Buffer
 	var seconds []float64
@@ -62,7 +67,7 @@ func main() {
 }
 
 // epoch learns the exemplars of one epoch in their order, round by round.
-func epoch(team []*learner, batch int, master []float32, images []byte, labels, order []int32) {
+func epoch(team []learner, batch int, master []float32, images []byte, labels, order []int32) {
 	workers := len(team)
 	for len(order) > 0 {
 		round := order[:least(workers*batch, len(order))]
@@ -77,15 +82,17 @@ func epoch(team []*learner, batch int, master []float32, images []byte, labels, 
 }
 
 // merge makes master[first:last] the mean of the workers' weights, each counted by the exemplars it learned.
-func merge(team []*learner, batch int, round []int32, master []float32, first, last int) {
+func merge(team []learner, batch int, round []int32, master []float32, first, last int) {
 	counts := make([]float64, len(team))
-	for w := range team {
+	weights := make([][]float32, len(team))
+	for w, l := range team {
 		counts[w] = float64(len(slice(round, w, batch)))
+		weights[w] = l.weights()
 	}
 	for i := first; i < last; i++ {
 		sum := 0.0
-		for w, l := range team {
-			sum += counts[w] * float64(l.weights[i])
+		for w := range team {
+			sum += counts[w] * float64(weights[w][i])
 		}
 		master[i] = float32(sum / float64(len(round)))
 	}
