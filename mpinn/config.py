@@ -55,6 +55,7 @@ TINY = 5e-324  # the smallest positive number: a bound that excludes zero
 BELOW_ONE = 1 - 2**-53
 MOST_PARAMETERS = 2**30
 FIRST_BATCH = 100
+STALL_WARNING, STALL_TIMEOUT = 10.0, 60.0  # seconds, under ulfm
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,25 @@ class Config:
         metavar="PATH",
     )
     result: str | None = setting(None, "write the result file (JSON) here", metavar="FILE")
+    fault_tolerance: str = setting(
+        "off",
+        "what a lost rank ends: off, the run; ulfm, no more than the round, which the others do again (Open MPI 5)",
+        choices=("off", "ulfm"),
+    )
+    min_ranks: int = setting(1, "under ulfm, end the run when fewer ranks are left", int, 1)
+    check_replicas: int | None = setting(
+        None,
+        "rounds between two comparisons of the ranks' master weights (default: an epoch)",
+        int,
+        1,
+        metavar="ROUNDS",
+    )
+    stall_warning: float | None = setting(
+        None, "name a rank that has not moved for so long (default: 10 under ulfm)", float, TINY, metavar="SECONDS"
+    )
+    stall_timeout: float | None = setting(
+        None, "and take it for dead after so long (default: 60 under ulfm)", float, TINY, metavar="SECONDS"
+    )
     time_limit: float | None = setting(
         None, "stop after this time, with a snapshot where they are saved", float, TINY, metavar="SECONDS"
     )
@@ -330,6 +350,10 @@ def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: in
             f"{config.worker_batch}: take at most {most_workers} --workers"
             + (f", or --worker-batch {exemplars // workers} or less" if workers <= exemplars else "")
         )
+    warning, timeout = config.stall_warning, config.stall_timeout
+    if config.fault_tolerance == "ulfm":
+        timeout = STALL_TIMEOUT if timeout is None else timeout
+        warning = min(STALL_WARNING, timeout) if warning is None else warning
     momentum, scale = config.block_momentum, config.learning_rate_scale
     if config.merge == "block-momentum":
         if scale is None:
@@ -349,6 +373,8 @@ def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: in
         worker_batch=worker_batch,
         block_momentum=momentum,
         learning_rate_scale=scale,
+        stall_warning=warning,
+        stall_timeout=timeout,
     )
 
 

@@ -10,6 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from mpinn import restart
 from mpinn.cli import Parser, run_command
 from mpinn.errors import UsageError
 from mpinn.hosts.launcher import Launcher, find_launcher
@@ -119,13 +120,24 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-n", type=int, metavar="RANKS", help="ranks (default: the profile's slots on every host)")
     parser.add_argument("--hostfile", type=Path, metavar="FILE", help="hosts, as mpinn.hosts hostfile writes them")
     parser.add_argument("--force", action="store_true", help="run more ranks than the profile allows")
+    parser.add_argument(
+        "--fault-tolerance",
+        choices=("off", "restart", "ulfm"),
+        default="off",
+        help="when a rank is lost: off, the job ends; restart, it goes on from the last snapshot, with the hosts that "
+        "still answer; ulfm, the other ranks go on (Open MPI 5)",
+    )
+    parser.add_argument("--restarts", type=int, default=10, metavar="N", help="at most (default: 10)")
     parser.add_argument("--dry-run", action="store_true", help="print the command and stop")
     parser.add_argument("options", nargs="*", metavar="-- TRAIN OPTIONS", help="see python -m mpinn.train --help")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Become the launcher, so that signals and the exit status are its own. Raises UsageError, MpinnError."""
+    """Become the launcher, so that signals and the exit status are its own; or, to restart, stand above it.
+
+    Raises UsageError, MpinnError.
+    """
     asked = parser().parse_args(arguments)
     mpi = find(asked.host).mpi
     hosts = hosts_in(asked.hostfile)
@@ -136,13 +148,26 @@ def main(arguments: list[str] | None = None) -> None:
     check_vendor(launcher)
     if not asked.force:
         check_ranks(mpi, ranks, hosts)
-    train = [sys.executable, "-m", "mpinn.train", *asked.options]
-    command = line(mpi, launcher, ranks, asked.hostfile, train)
+    if asked.fault_tolerance == "ulfm" and launcher.vendor != "openmpi":
+        raise UsageError("--fault-tolerance ulfm needs Open MPI 5; restart does with any MPI")
+
+    def command(hostfile: Path | None, options: list[str]) -> list[str]:
+        """Return the launcher's command line; lost hosts' ranks go to the others, as far as the profile allows."""
+        most = mpi.max_ranks * hosts_in(hostfile)
+        program = [sys.executable, "-m", "mpinn.train", *options]
+        if asked.fault_tolerance == "ulfm":
+            program += ["--fault-tolerance", "ulfm"]
+        words = line(mpi, launcher, ranks if asked.force else min(ranks, most), hostfile, program)
+        return [words[0], "--with-ft", "ulfm", *words[1:]] if asked.fault_tolerance == "ulfm" else words
+
+    first = command(asked.hostfile, asked.options)
     if asked.dry_run:
-        print(shlex.join(command))
+        print(shlex.join(first))
         return
     sys.stdout.flush()
-    os.execvp(command[0], command)
+    if asked.fault_tolerance == "restart":
+        sys.exit(restart.supervise(command, asked.hostfile, asked.options, asked.restarts))
+    os.execvp(first[0], first)
 
 
 if __name__ == "__main__":

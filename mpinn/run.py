@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import zlib
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from mpinn import checkpoint, config, data, environment, kernels, law, merge, results
-from mpinn.checkpoint import Snapshot, Store
+from mpinn import checkpoint, config, environment, law, merge, recovery, results
+from mpinn.checkpoint import Snapshot
 from mpinn.config import Config
-from mpinn.data import Dataset
-from mpinn.errors import MpinnError, UsageError
+from mpinn.errors import MpinnError
 from mpinn.kernels import Kernel
 from mpinn.network import weights_sha256
-from mpinn.parallel import price
+from mpinn.parallel import price, watch
 from mpinn.parallel import world as mpi
 from mpinn.parallel.price import Price
 from mpinn.parallel.round import Team
 from mpinn.parallel.world import World
+from mpinn.prepare import ARRAYS, choose_kernel, open_places, read_data, settle
 from mpinn.requests import STATUS, Listener, Requests
 from mpinn.schedule import Schedule
 from mpinn.screen import Screen, counted, head, hints
@@ -31,92 +30,24 @@ from mpinn.startup import Stopwatch, pss_mib
 log = logging.getLogger("mpinn")
 
 STOPPED = {"interrupt": "interrupted", "terminate": "terminated", "time_up": "time-limit"}
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-
-
-def open_places(asked: Config) -> Store | None:
-    """Return the store of snapshots, where one is wanted. Raises UsageError where what is wanted cannot be written."""
-    if asked.result:
-        checkpoint.check_writable(Path(asked.result).parent, "--result")
-        if Path(asked.result).is_dir():
-            raise UsageError(f"{asked.result}: is a directory; give --result a file")
-    place = asked.checkpoint or (asked.resume if asked.resume and Path(asked.resume).is_dir() else None)
-    return Store(Path(place)) if place else None
-
-
-def read_data(world: World, asked: Config) -> tuple[Dataset, str]:
-    """Let rank 0 read the data set and share it, one copy a node; return it and its fingerprint. Raises UsageError."""
-    held: list[Dataset] = []
-
-    def read() -> tuple[dict[str, Any], str]:
-        held.append(data.load(asked.data, asked.test_data))
-        about = {f.name: getattr(held[0], f.name) for f in dataclasses.fields(Dataset) if f.name not in ARRAYS}
-        return about, f"{zlib.crc32(held[0].train_labels.data, zlib.crc32(held[0].train_images.data)):08x}"
-
-    about, fingerprint = world.on_root(read)
-    about |= {name: world.share(getattr(held[0], name) if held else None) for name in ARRAYS}
-    return Dataset(**about), fingerprint
-
-
-def settle(
-    given: dict[str, Any],
-    snapshot: Snapshot | None,
-    store: Store | None,
-    data: Dataset,
-    fingerprint: str,
-    ranks: int,
-) -> Config:
-    """Return the whole configuration, a resumed snapshot's settings included, for these data. Raises UsageError."""
-    settings = {**given, "checkpoint": str(store.directory) if store else None}
-    if snapshot:
-        for name, value in snapshot.settings.items():
-            asked = given.get(name)
-            if asked not in (None, "auto", value):
-                raise UsageError(
-                    f"{given['resume']}: snapshot of a run {config.spelled(name, value)}, "
-                    f"not {config.spelled(name, asked)}; leave that option out, or start without --resume"
-                )
-        if snapshot.data != fingerprint:
-            raise UsageError(f"{given['resume']}: snapshot of a run on other training data; give the same --data")
-        settings.update(snapshot.settings)
-    return config.resolve(Config(**settings), data.pixels, data.classes, len(data.train_labels), ranks)
-
-
-def choose_kernel(settings: Config) -> Kernel:
-    """Return the kernel that the settings ask for. Raises UsageError."""
-    network = checkpoint.network_of(vars(settings))
-    step = settings.learning_rate * (settings.learning_rate_scale or 1)
-    return kernels.choose(settings.kernel, network, step, settings.l1, settings.l2)
-
-
-def divergence(settings: Config, epoch: int, round_: int, seen: str) -> MpinnError:
-    """Return the error for a run that diverged; the round counts from 1."""
-    cure = "--learning-rate" if settings.merge == "mean" else "--block-momentum, --worker-batch or --learning-rate"
-    error = MpinnError(f"training diverged at epoch {epoch}, round {round_}: {seen}; lower {cure}")
-    error.everywhere = True
-    return error
-
-
-def momentum_of(state: Snapshot) -> float:
-    """Return the block momentum to go on with: that of the settings, or what the last divergence left of it."""
-    answers = state.history["divergences"]
-    return answers[-1]["block_momentum"] if answers else state.settings["block_momentum"] or 0.0
 
 
 class Run:
     """What a run is, and what has come of it so far."""
 
-    def __init__(self, world: World, given: dict[str, Any], watch: Stopwatch) -> None:
+    def __init__(self, world: World, given: dict[str, Any], stopwatch: Stopwatch) -> None:
         """Prepare the run, with the settings that the user gave. Raises UsageError, on every rank."""
-        self.watch = watch
+        self.start = stopwatch.parts
         self.began = monotonic()
         self.world = world
         asked = Config(**given)
+        if asked.fault_tolerance == "ulfm":
+            world.outlive_ranks()
         self.store = world.on_root(partial(open_places, asked))
         snapshot = world.on_root(partial(checkpoint.load, Path(asked.resume))) if asked.resume else None
         self.data, self.fingerprint = read_data(world, asked)
-        watch.lap("data")
-        self.listener = Listener(asked.time_limit if world.root else None)
+        stopwatch.lap("data")
+        self.listener = Listener(asked.time_limit)
         settled = partial(settle, snapshot=snapshot, store=self.store, data=self.data, fingerprint=self.fingerprint)
         self.config = world.on_root(partial(settled, given, ranks=world.size))
         self.price = None
@@ -133,13 +64,14 @@ class Run:
         self.snapshot.weights, self.snapshot.velocity = self.team.master, self.team.velocity
         self.environment = self.describe_environment()
         self.screen = Screen(self.config.quiet or not world.root)
+        self.members = world.members
         self.balanced = False
         self.status = "running"
         self.error: str | None = None
         self.memory: dict[str, Any] | None = None
-        watch.lap("prepare")
+        stopwatch.lap("prepare")
         if world.root:
-            log.info("start: %s", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in watch.parts.items()))
+            log.info("start: %s", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.start.items()))
         if snapshot and snapshot.kernel_id != self.kernel.id and world.root:
             log.warning("resumed from another kernel, %s: weights are equal only within 1e-5", snapshot.kernel_id)
 
@@ -154,9 +86,10 @@ class Run:
             settings.seed,
             state.weights,
             state.velocity,
-            momentum_of(state),
+            recovery.momentum_of(state),
             self.listener,
             settings.exchange,
+            settings.check_replicas,
         )
 
     def measure_price(self) -> Price:
@@ -186,14 +119,15 @@ class Run:
             weights=weights,
             velocity=np.zeros_like(weights) if moving else None,
             good=weights.copy() if moving else None,
-            history={"epochs": [], "partial": None, "divergences": [], "seconds": 0.0},
+            history={"epochs": [], "partial": None, "divergences": [], "failures": [], "seconds": 0.0},
         )
 
     def describe_environment(self) -> dict[str, Any]:
-        """Return the `environment` of the result on rank 0, and {} elsewhere."""
+        """Return the `environment` of the result on rank 0, and {} elsewhere unless ranks may be lost."""
         ranks = self.world.comm.gather(environment.local(self.kernel))
         library = {"vendor": mpi.vendor(), "version": mpi.version(), "library": mpi.library()}
-        return environment.describe(self.kernel, ranks, library) if self.world.root else {}
+        about = environment.describe(self.kernel, ranks, library) if self.world.root else {}
+        return self.world.comm.bcast(about) if self.world.mortal else about  # any rank may become the root
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -215,18 +149,35 @@ class Run:
                 costs = self.price.merge / self.price.exemplar
                 about["workers"] += f" (a merge takes as long as {costs:.1f} exemplars)"
             self.screen.head(about, hints(self.config), self.nothing_left())
+        self.watch = watch.start(self.world, self.config.stall_warning, self.config.stall_timeout)
+        problem: Exception | None = None
+        while True:
+            try:
+                if problem:
+                    recovery.recover(self, problem)
+                request = self.train_to_the_end()
+                break
+            except MpinnError as error:
+                self.status, self.error = "failed", str(error)
+                self.write_result()
+                raise
+            except Exception as error:
+                if not recovery.possible(self, error):
+                    raise
+                problem = error
+        if self.watch:
+            self.watch.stop()
+        self.screen.close(self.closing_line(), signalled=request in STATUS)
+        return request
+
+    def train_to_the_end(self) -> str:
+        """Train until something ends it, and write the result; return the name of the request, or an empty string."""
         request = ""
-        try:
-            while not self.finished() and not request:
-                request = self.train_epoch()
-        except MpinnError as error:
-            self.status, self.error = "failed", str(error)
-            self.write_result()
-            raise
+        while not self.finished() and not request:
+            request = self.train_epoch()
         self.memory = self.weigh()
         self.status = STOPPED.get(request) or ("target" if self.target_reached() else "completed")
         self.write_result()
-        self.screen.close(self.closing_line(), signalled=request in STATUS)
         return request
 
     def finished(self) -> bool:
@@ -259,14 +210,14 @@ class Run:
         """Do the rounds that are left of the epoch, or those up to a request; return what was asked for."""
         state = self.snapshot
         self.screen.start_epoch(state.epoch, self.schedule.rounds)
-        progress = self.team.train(state.epoch, state.round, self.screen.show_round)
-        state.round = progress.round
+        self.began_rounds = perf_counter()
+        progress = self.team.train(state.epoch, state.round, self.count_round)
         state.history["partial"] = results.add_parts(
             state.history["partial"],
             {"train_seconds": progress.seconds, "phases": results.spread(progress.phases)},
         )
         if progress.requests.diverged:
-            self.go_back(state.round + 1, f"a weight is not a number or beyond {merge.LIMIT:g}")
+            recovery.answer_divergence(self, state.round + 1, f"a weight is not a number or beyond {merge.LIMIT:g}")
         if progress.requests.signalled:
             self.save()  # before anything else: a rank may have little time left
         self.screen.end_epoch()
@@ -275,38 +226,9 @@ class Run:
             self.balanced = True
         return progress.requests
 
-    def go_back(self, round_: int, seen: str) -> None:
-        """Go back to the last good master weights, or from there to the first, with less momentum.
-
-        Raises MpinnError where that is no way out. The seconds since then count for the epoch that is gone back to.
-        """
-        state, momentum = self.snapshot, momentum_of(self.snapshot)
-        divergences = state.history["divergences"]
-        if state.good is None or momentum == 0:
-            raise divergence(self.config, state.epoch, round_, seen)
-        if divergences and divergences[-1]["back_to_epoch"] == state.good_epoch:  # it was not as good as it looked
-            state.good[:], state.good_epoch = state.network.initial_weights(self.config.seed), 1
-        while self.epochs and self.epochs[-1]["epoch"] >= state.good_epoch:
-            row = self.epochs.pop()
-            spent = {key: row[key] for key in ("train_seconds", "phases")}
-            state.history["partial"] = results.add_parts(state.history["partial"], spent)
-        lower = law.lower(momentum, self.schedule.workers, self.schedule.worker_batch)
-        divergences.append(
-            {
-                "epoch": state.epoch,
-                "round": round_,
-                "seen": seen,
-                "back_to_epoch": state.good_epoch,
-                "block_momentum": lower,
-            }
-        )
-        self.screen.end_epoch()
-        self.screen.say(
-            f"diverged at epoch {state.epoch}, round {round_} ({seen}): back to the start of epoch {state.good_epoch}, "
-            f"from there on with block momentum {lower:.4g}"
-        )
-        state.epoch, state.round = state.good_epoch, 0
-        self.team.go_back(state.good, lower)
+    def count_round(self, done: int) -> None:
+        self.snapshot.round = done
+        self.screen.show_round(done)
 
     def end_epoch(self) -> Requests:
         """Evaluate, note the epoch, take the snapshot that is due; return what was asked for meanwhile.
@@ -323,8 +245,8 @@ class Run:
                 train, test, requests = self.team.evaluate()
             if requests.signalled:
                 return requests
-            if self.collapsed(train):
-                self.go_back(state.round, f"accuracy on the training set fell to {train:.1f}%")
+            if recovery.collapsed(state, train):
+                recovery.answer_divergence(self, state.round, f"accuracy on the training set fell to {train:.1f}%")
                 return requests
         row = {
             "epoch": epoch,
@@ -345,13 +267,10 @@ class Run:
         self.write_result()
         return requests
 
-    def collapsed(self, accuracy: float) -> bool:
-        """Return whether an accuracy on the training set, of momentum, is less than half of the best so far."""
-        earlier = [row["train_accuracy"] for row in self.epochs if row["train_accuracy"] is not None]
-        return momentum_of(self.snapshot) > 0 and accuracy < max(earlier, default=0) / 2
-
     def save(self) -> None:
-        """Let rank 0 write a snapshot, where they are wanted. Raises MpinnError, on every rank."""
+        """Let rank 0 write a snapshot, where they are wanted. Raises MpinnError or ReplicaError, on every rank."""
+        if self.store:
+            self.team.compare_replicas()  # no snapshot is of a wrong rank's weights
         self.world.on_root(self.write_snapshot)
 
     def write_snapshot(self) -> None:
@@ -404,12 +323,12 @@ class Run:
             "price": self.price and self.price._asdict(),
             "resumed_from": self.resumed_from,
             "epochs": self.epochs,
-            "start": self.watch.parts,
+            "start": self.start,
             "memory": self.memory,
             "stopped_at": {"epoch": self.snapshot.epoch, "round": self.snapshot.round},
             "target": results.target_of(vars(self.config), self.epochs),
             "divergences": self.snapshot.history["divergences"],
-            "failures": [],
+            "failures": self.snapshot.history["failures"],
             "weights_sha256": weights_sha256(self.snapshot.weights),
             "total_seconds": self.seconds(),
         }

@@ -36,11 +36,11 @@ def start_mpi() -> "World":
     return World.start()
 
 
-def train(world: "World", typed: dict[str, object], watch: Stopwatch) -> int:
+def train(world: "World", typed: dict[str, object], stopwatch: Stopwatch) -> int:
     """Train as asked; return the exit status. Raises MpinnError."""
     from mpinn.run import Run
 
-    watch.lap("imports")
+    stopwatch.lap("imports")
 
     given = world.on_root(partial(config.given, typed))
     asked = Config(**given)
@@ -51,7 +51,7 @@ def train(world: "World", typed: dict[str, object], watch: Stopwatch) -> int:
     level = "error" if asked.quiet else asked.log_level
     logging.basicConfig(format="mpinn: %(levelname)s: %(message)s", level=level.upper())
     logging.addLevelName(logging.WARNING, "warning")
-    return STATUS.get(Run(world, given, watch).train(), 0)
+    return STATUS.get(Run(world, given, stopwatch).train(), 0)
 
 
 def fail(error: BaseException, world: "World | None", rank: int, debug: bool) -> int:
@@ -59,9 +59,10 @@ def fail(error: BaseException, world: "World | None", rank: int, debug: bool) ->
     if world is None and rank:
         return 0  # rank 0 finds the same; a status other than 0 might make mpirun end it before it speaks
     alone = world is not None and not (isinstance(error, MpinnError) and error.everywhere)
-    if alone and rank:
+    root = world.root if world else rank == 0
+    if alone and not root:
         time.sleep(LATE)
-    if alone or rank == 0:
+    if alone or root:
         if debug:
             traceback.print_exception(error)
         if not isinstance(error, MpinnError):
@@ -79,14 +80,14 @@ def fail(error: BaseException, world: "World | None", rank: int, debug: bool) ->
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit status. Of all ranks, rank 0 alone prints."""
     _, _, rank = launched()
-    watch = Stopwatch()
+    stopwatch = Stopwatch()
     world = None
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere) if rank else nullcontext():
             typed = config.parse(arguments)
         world = start_mpi()
-        watch.lap("mpi")
-        status = train(world, typed, watch)
+        stopwatch.lap("mpi")
+        status = train(world, typed, stopwatch)
     except KeyboardInterrupt:
         return STATUS["interrupt"]
     except Exception as error:

@@ -31,7 +31,8 @@ def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
         "--activations identity relu softmax --no-bias --no-layer-normalisation --loss cross-entropy "
         "--merge block-momentum --block-momentum 0.5 --learning-rate-scale 2 --exchange allreduce --balance measured "
         "--kernel reference --seed 7 --data d --test-data t --target-accuracy 95 --target-set train --evaluate-every 2 "
-        "--checkpoint c --checkpoint-every 3 --resume r --result f --time-limit 60 --quiet --log-level info --debug"
+        "--checkpoint c --checkpoint-every 3 --resume r --result f --time-limit 60 --quiet --log-level info --debug "
+        "--fault-tolerance ulfm --min-ranks 2 --check-replicas 3 --stall-warning 4 --stall-timeout 5"
     )
     by_hand = typed(*words)
     assert all(getattr(by_hand, name) != getattr(Config(), name) for name in config.FIELDS)

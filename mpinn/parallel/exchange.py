@@ -41,6 +41,9 @@ class Exchange(Protocol):
     def take(self, worker: int, counts: np.ndarray) -> None:
         """The worker's weights are in their place. counts (workers,) int64: exemplars of each worker of the round."""
 
+    def forget(self) -> None:
+        """What this rank's workers have learned in the round will not be merged: it will be done again."""
+
     def merge(self, counts: np.ndarray, momentum: float, requests: np.ndarray) -> Merged:
         """Move the master, once all workers of the round have learned; requests (SLOTS,) float64, of this rank.
 
@@ -67,6 +70,9 @@ class Allreduce:
 
     def reassign(self, assignment: list[range]) -> None:
         pass  # nothing here depends on it
+
+    def forget(self) -> None:
+        self.sums[:] = 0
 
     def place(self, worker: int) -> np.ndarray:
         return self.weights[0]
@@ -128,6 +134,9 @@ class SharedMemory:
 
     def take(self, worker: int, counts: np.ndarray) -> None:
         pass  # it lies where it is wanted
+
+    def forget(self) -> None:
+        pass  # it will be written over
 
     def merge(self, counts: np.ndarray, momentum: float, requests: np.ndarray) -> Merged:
         board = self.board[self.turn]
@@ -202,8 +211,8 @@ def choose(
     master, velocity (parameters,) float32, equal on all ranks. Raises UsageError, on every rank, where shared memory is
     asked for and cannot be had.
     """
-    problem = ""
-    if name != "allreduce":
+    problem = "ranks may be lost, and a window with them" if world.mortal and name != "allreduce" else ""
+    if name != "allreduce" and not problem:
         most_workers = sum(len(assignment[rank]) for rank in world.node_ranks)
         size = (most_workers + 2) * master.nbytes
         if not world.even:

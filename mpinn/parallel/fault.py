@@ -1,7 +1,8 @@
-"""Faults made on purpose, for tests and demonstrations: MPINN_FAULT=slow|flip:rank=R,round=K[,factor=F]."""
+"""Faults made on purpose, for tests and demonstrations: MPINN_FAULT=kill|stop|flip|slow:rank=R,round=K[,factor=F]."""
 
 import os
 import re
+import signal
 import time
 from typing import NamedTuple
 
@@ -9,26 +10,34 @@ import numpy as np
 
 from mpinn.errors import UsageError
 
-FORM = re.compile(r"slow:rank=(\d+),round=(\d+),factor=(\d+(?:\.\d+)?)|flip:rank=(\d+),round=(\d+)")
+FORM = re.compile(r"(?:(slow)|kill|stop|flip):rank=(\d+),round=(\d+)(?(1),factor=(\d+(?:\.\d+)?))")
 TOP_OF_MANTISSA = np.uint32(1 << 22)
 
 
 class Fault(NamedTuple):
     """What goes wrong on one rank; rounds are counted over the run, from 1."""
 
+    kind: str = ""
     rank: int = -1
-    slow_from: int = 0  # from this round on the rank takes `factor` times as long to learn
+    round: int = 0
     factor: float = 1.0
-    flip_before: int = 0  # before this round one bit of the rank's master weights is flipped; 0: never
 
-    def flip(self, rank: int, round_: int, master: np.ndarray) -> None:
-        """Flip a bit of the master weights, (parameters,) float32, where this rank and round are meant."""
-        if rank == self.rank and round_ == self.flip_before:
+    def strike(self, rank: int, round_: int, master: np.ndarray) -> "Fault":
+        """Before a round, where this rank is meant: kill or stop it, or flip a bit of its master weights.
+
+        master (parameters,) float32. Return the fault that is left: none strikes twice, but for slowness.
+        """
+        if rank != self.rank or round_ != self.round or self.kind == "slow":
+            return self
+        if self.kind == "flip":
             master.view(np.uint32)[-1] ^= TOP_OF_MANTISSA
+        elif self.kind in ("kill", "stop"):
+            os.kill(os.getpid(), signal.SIGKILL if self.kind == "kill" else signal.SIGSTOP)
+        return Fault()
 
     def wait(self, rank: int, round_: int, seconds: float) -> float:
         """Make what took a rank so many seconds last longer, where this rank is slow; return how many times as long."""
-        if rank != self.rank or round_ < self.slow_from:
+        if self.kind != "slow" or rank != self.rank or round_ < self.round:
             return 1.0
         time.sleep((self.factor - 1) * seconds)
         return self.factor
@@ -40,10 +49,10 @@ def asked_for() -> Fault:
     if text is None:
         return Fault()
     form = FORM.fullmatch(text)
-    if form is None or (form[3] and float(form[3]) < 1):
+    factor = float(form[4] or 1) if form else 0
+    if form is None or factor < 1:
         raise UsageError(
-            f"MPINN_FAULT={text}: expected slow:rank=R,round=K,factor=F with F at least 1, or flip:rank=R,round=K"
+            f"MPINN_FAULT={text}: expected slow:rank=R,round=K,factor=F with F at least 1, or kill, stop or "
+            "flip:rank=R,round=K"
         )
-    if form[4]:
-        return Fault(int(form[4]), flip_before=int(form[5]))
-    return Fault(int(form[1]), slow_from=int(form[2]), factor=float(form[3]))
+    return Fault(text.partition(":")[0], int(form[2]), int(form[3]), factor)

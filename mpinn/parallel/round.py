@@ -3,6 +3,7 @@
 All ranks hold the same master weights, bit for bit, before and after every round.
 """
 
+import zlib
 from collections.abc import Callable
 from time import perf_counter
 from typing import NamedTuple
@@ -12,7 +13,8 @@ import numpy as np
 from mpinn.data import Dataset
 from mpinn.kernels import Kernel
 from mpinn.parallel import exchange, fault
-from mpinn.parallel.world import MPI, World
+from mpinn.parallel.exchange import Merged
+from mpinn.parallel.world import MPI, Member, World
 from mpinn.requests import SLOTS, Listener, Requests
 from mpinn.schedule import Schedule, assign, assign_by_speed, epoch_order
 
@@ -26,6 +28,14 @@ class Progress(NamedTuple):
     seconds: float
     phases: np.ndarray  # (ranks, 4) seconds: think, train, merge, wait
     requests: Requests  # of its last round
+
+
+class ReplicaError(Exception):
+    """Ranks whose master weights are not those of most."""
+
+    def __init__(self, odd: list[Member]) -> None:
+        super().__init__(", ".join(f"rank {rank} on {host}" for rank, host in odd))
+        self.odd = odd
 
 
 class Team:
@@ -43,10 +53,12 @@ class Team:
         momentum: float,
         listener: Listener,
         through: str = "auto",
+        check_every: int | None = None,
     ) -> None:
         """master, velocity (parameters,) float32, equal on all ranks: where to start from.
 
-        through: the name of an exchange. Raises UsageError, on every rank.
+        through: the name of an exchange. check_every: rounds between comparisons of masters, if not an epoch. Raises
+        UsageError, on every rank.
         """
         self.world = world
         self.kernel = kernel
@@ -58,6 +70,7 @@ class Team:
         self.assignment = assign(schedule.workers, world.size)
         self.exchange = exchange.choose(through, world, kernel, master, velocity, self.assignment)
         self.fault = fault.asked_for()
+        self.check_every = check_every or schedule.rounds
 
     @property
     def master(self) -> np.ndarray:
@@ -74,9 +87,49 @@ class Team:
         """The workers of this rank."""
         return self.assignment[self.world.rank]
 
+    def merge(self, counts: np.ndarray, asked: np.ndarray) -> Merged:
+        """Move the master, on all ranks or on none: where one is lost meanwhile, it is again as it was."""
+        if not self.world.mortal:
+            return self.exchange.merge(counts, self.momentum, asked)
+        master = self.master.copy()
+        velocity = None if self.velocity is None else self.velocity.copy()
+        try:
+            merged = self.exchange.merge(counts, self.momentum, asked)
+            self.world.agree()
+        except Exception:
+            self.master[:] = master
+            if self.velocity is not None:
+                self.velocity[:] = velocity
+            raise
+        return merged
+
+    def regroup(self) -> None:
+        """Share out the workers among the ranks that are left."""
+        self.assignment = assign(self.schedule.workers, self.world.size)
+        self.exchange.reassign(self.assignment)
+        self.exchange.forget()
+
+    def compare_replicas(self) -> None:
+        """Raise ReplicaError, on every rank, unless all ranks have the same master and velocity, bit for bit."""
+        mine = zlib.crc32(self.master.data)
+        if self.velocity is not None:
+            mine = zlib.crc32(self.velocity.data, mine)
+        gathered = np.empty(self.world.size, np.uint32)
+        self.world.comm.Allgather(np.array([mine], np.uint32), gathered)
+        self.world.agree()
+        found = gathered.tolist()
+        most = max(set(found), key=found.count)
+        right = most if 2 * found.count(most) > len(found) else None  # without a majority nobody is
+        odd = [member for member, one in zip(self.world.members, found, strict=True) if one != right]
+        if odd:
+            raise ReplicaError(odd)
+
     def go_back(self, weights: np.ndarray, momentum: float) -> None:
-        """Make these, (parameters,) float32, the master weights, at rest, under this momentum. Every rank calls it."""
-        self.world.comm.Barrier()  # no rank reads any more what the others now write
+        """Make these, (parameters,) float32, the master weights, at rest, under this momentum.
+
+        Every rank calls it, once none reads the old ones any more.
+        """
+        self.exchange.forget()
         self.master[:] = weights
         if self.velocity is not None:
             self.velocity[:] = 0
@@ -102,11 +155,13 @@ class Team:
         mine = np.empty(shape, np.int32)
         if not self.world.root:
             self.world.comm.Scatterv(None, mine)
+            self.world.agree()
             return mine
         order = epoch_order(self.seed, epoch, schedule.exemplars)
         slices = [schedule.slices(order, workers).ravel() for workers in self.assignment]
         counts = [len(part) for part in slices]
         self.world.comm.Scatterv([np.concatenate(slices), counts, MPI.INT32_T], mine)
+        self.world.agree()
         return mine
 
     def train(self, epoch: int, first_round: int, show: Callable[[int], None]) -> Progress:
@@ -127,7 +182,9 @@ class Team:
             learning = self.learn(batches[done], counts, epoch, done)
             asked = np.zeros(SLOTS)
             self.listener.take(asked)
-            merged = self.exchange.merge(counts, self.momentum, asked)
+            if ((epoch - 1) * self.schedule.rounds + done + 1) % self.check_every == 0:
+                self.compare_replicas()  # before the merge: after it, what went wrong is in everybody's mean
+            merged = self.merge(counts, asked)
             requests, stays[done] = merged
             phases[:2] += learning
             phases[2] += perf_counter() - begun - sum(learning) - stays[done]
@@ -144,6 +201,7 @@ class Team:
         phases[3] = (stays - shortest).sum()
         gathered = np.empty((self.world.size, len(phases)))
         self.world.comm.Allgather(phases, gathered)
+        self.world.agree()
         return Progress(done, seconds, gathered, requests)
 
     def learn(self, batches: np.ndarray, counts: np.ndarray, epoch: int, round_: int) -> tuple[float, float]:
@@ -152,7 +210,7 @@ class Team:
         batches (workers here, worker_batch) int32; counts (workers,) int64, exemplars of each worker.
         """
         of_run = (epoch - 1) * self.schedule.rounds + round_ + 1
-        self.fault.flip(self.world.rank, of_run, self.master)
+        self.fault = self.fault.strike(self.world.start_rank, of_run, self.master)
         think = train = 0.0
         for batch, worker in zip(batches, self.workers, strict=True):
             if counts[worker] == 0:
@@ -167,7 +225,7 @@ class Team:
             think += thought
             train += trained
             self.exchange.take(worker, counts)
-        factor = self.fault.wait(self.world.rank, of_run, think + train)
+        factor = self.fault.wait(self.world.start_rank, of_run, think + train)
         return factor * think, factor * train
 
     def evaluate(self) -> tuple[float, float, Requests]:
@@ -184,5 +242,6 @@ class Team:
                 counts[number] += np.count_nonzero(chosen == labels[start : start + BLOCK])
         self.listener.take(counts[2:])
         self.world.comm.Allreduce(MPI.IN_PLACE, counts)
+        self.world.agree()
         train, test = (100 * counts[number] / len(labels) for number, (_, labels) in enumerate(sets))
         return train, test, Requests(*counts[2:])

@@ -7,10 +7,13 @@ mpirun with another's mpi4py gives N worlds of one rank, or a failure deep insid
 import logging
 import os
 import platform
+import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import mpi4py
 import numpy as np
@@ -30,6 +33,10 @@ except (ImportError, RuntimeError) as error:
 
 Value = TypeVar("Value")
 CHUNK = 2**30  # bytes of one broadcast: MPI counts are 32-bit
+NOTICE = 2.0  # seconds in which the loss of a rank is known to all
+LOSSES = [
+    getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
+]
 
 
 def vendor() -> str:
@@ -48,11 +55,25 @@ def version() -> str:
     return next((word for word in words if word[0].isdigit() and "." in word), "unknown")
 
 
+class Member(NamedTuple):
+    """A rank, by the number that it had at the start, and its host."""
+
+    rank: int
+    host: str
+
+
 class World:
     """All ranks, and those that share this rank's memory (its node)."""
 
     def __init__(self, comm: Any, node: Any = None) -> None:
         """comm: all ranks; node: those of this one's node, if not those that can share its memory."""
+        self.mortal = False  # whether ranks may be lost; then what they share must outlive them
+        self.windows: list[Any] = []
+        self.start_rank: int = comm.rank
+        self.adopt(comm, node)
+
+    def adopt(self, comm: Any, node: Any = None) -> None:
+        """Take these ranks for all. Every one of them calls it."""
         self.comm = comm
         self.rank: int = comm.rank
         self.size: int = comm.size
@@ -63,7 +84,45 @@ class World:
         self.nodes = round(sum(1 / size for size in sizes))
         self.even = len(set(sizes)) == 1  # whether all nodes have equally many ranks
         self.across = comm.Split(self.node.rank, self.rank)  # the ranks that have this one's place in their node
-        self.windows: list[Any] = []
+        self.members: list[Member] = [Member(*one) for one in comm.allgather((self.start_rank, self.host))]
+
+    def outlive_ranks(self) -> None:
+        """From here on a lost rank is an exception. Raises UsageError, on every rank, where this MPI ends all."""
+        if not survives():
+            error = UsageError(
+                "--fault-tolerance ulfm needs Open MPI 5 with ULFM, mpi4py 4.1 and mpirun --with-ft ulfm; "
+                "python -m mpinn.launch --fault-tolerance ulfm starts it so"
+            )
+            error.everywhere = True
+            raise error
+        self.mortal = True
+
+    def shrink(self) -> None:
+        """Go on with the ranks that are left, from wherever they are. Every one of them calls it, if need be again."""
+        self.comm.Revoke()
+        self.adopt(self.comm.Shrink())
+
+    def agree(self) -> None:
+        """Where ranks may be lost, raise MPI.Exception on every rank if one was, or on none.
+
+        What a collective returned is to be used only after it: where a rank is lost meanwhile, some ranks may find
+        rubbish and no error.
+        """
+        if self.mortal:
+            self.comm.Agree(1)
+
+    def is_loss(self, error: Exception) -> bool:
+        """Return whether a lost rank explains the error, noticed here or by another rank first."""
+        if not self.mortal:
+            return False
+        if isinstance(error, MPI.Exception) and error.Get_error_class() in LOSSES:
+            return True
+        deadline = time.monotonic() + NOTICE
+        while time.monotonic() < deadline:  # rubbish that cannot be unpickled, say
+            if self.comm.Is_revoked() or self.comm.Get_failed().size:
+                return True
+            time.sleep(NOTICE / 100)
+        return False
 
     @classmethod
     def start(cls) -> "World":
@@ -149,6 +208,8 @@ class World:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if self.node.size == 1 or size == 0:
             return np.zeros(shape, dtype)
+        if self.mortal:
+            return self.mapped(size).view(dtype).reshape(shape)
         window = MPI.Win.Allocate_shared(size if self.node.rank == 0 else 0, 1, comm=self.node)
         self.windows.append(window)
         buffer: Any = window.Shared_query(0)[0]
@@ -156,6 +217,23 @@ class World:
         if self.node.rank == 0:
             shared[...] = 0
         self.node.Barrier()
+        return shared
+
+    def mapped(self, size: int) -> np.ndarray:
+        """Return (size,) uint8 of zeros that the ranks of this node share, for as long as any of them lives.
+
+        (An MPI window ends with the first of its ranks.) Its file has no name any more once all have mapped it.
+        """
+        path = None
+        if self.node.rank == 0:
+            descriptor, path = tempfile.mkstemp(prefix="mpinn-", dir="/dev/shm")
+            os.ftruncate(descriptor, size)
+            os.close(descriptor)
+        path = self.node.bcast(path)
+        shared: np.ndarray = np.memmap(path, np.uint8, "r+", shape=(size,))
+        self.node.Barrier()
+        if self.node.rank == 0:
+            Path(path).unlink()
         return shared
 
     def fill(self, target: np.ndarray, source: np.ndarray | None, comm: Any) -> None:
@@ -188,6 +266,13 @@ class World:
     def abort(self, status: int) -> None:
         """End every rank now."""
         self.comm.Abort(status)
+
+
+def survives() -> bool:
+    """Return whether ranks of this MPI can be lost without the end of the others."""
+    if not hasattr(MPI.Comm, "Shrink") or vendor() != "Open MPI":
+        return False
+    return os.environ.get("OMPI_MCA_mpi_ft_enable", "").lower() in ("1", "true", "yes")
 
 
 def shared_memory_free() -> int:

@@ -1,0 +1,137 @@
+"""Who has stopped answering without dying: every rank sends a beat to a neighbour, which listens for it.
+
+A rank that is stopped, that swaps, or whose cable is cut keeps the others waiting in MPI for ever. Beats are small UDP
+datagrams of a thread of their own; the ranks make a ring, each listening for the next.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import socket
+import struct
+import threading
+from time import monotonic
+from typing import NamedTuple
+
+from mpinn.parallel.world import World
+
+log = logging.getLogger("mpinn")
+
+PERIOD = 0.25  # of the seconds until the warning, between two beats
+SLOWEST = 1.0  # seconds between two beats
+SIOCGIFADDR = 0x8915  # the ioctl that asks for an interface's IPv4 address
+
+
+class Neighbour(NamedTuple):
+    """Another rank, and where it listens."""
+
+    rank: int
+    host: str
+    pid: int
+    addresses: list[str]
+    port: int
+
+
+def addresses() -> list[str]:
+    """Return the IPv4 addresses of this host's interfaces."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for _, name in socket.if_nameindex():
+            try:
+                answer = fcntl.ioctl(any_socket, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+            except OSError:  # it has none
+                continue
+            found.append(socket.inet_ntoa(answer[20:24]))
+    return found
+
+
+class Watch:
+    """Sends this rank's beats and listens for its neighbour's; says when they stay out, and ends it in the end."""
+
+    def __init__(self, world: World, warning: float, timeout: float) -> None:
+        """Every rank calls it. warning, timeout: seconds of silence."""
+        self.world = world
+        self.warning, self.timeout = warning, timeout
+        self.token = world.comm.bcast(secrets.token_bytes(8))  # of this run: a stray datagram is no beat
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("", 0))
+        self.socket.setblocking(False)
+        self.ended = threading.Event()
+        self.join()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def join(self) -> None:
+        """Make a ring of the ranks there are. Every rank calls it."""
+        mine = Neighbour(self.world.start_rank, self.world.host, os.getpid(), addresses(), self.socket.getsockname()[1])
+        ring = [Neighbour(*one) for one in self.world.comm.allgather(tuple(mine))]
+        self.listener = ring[self.world.rank - 1]
+        self.heard: tuple[Neighbour, float] = (ring[(self.world.rank + 1) % len(ring)], monotonic())
+
+    def run(self) -> None:
+        warned: Neighbour | None = None
+        while not self.ended.wait(min(SLOWEST, PERIOD * self.warning)):
+            self.beat()
+            self.listen()
+            neighbour, last = self.heard
+            silence = monotonic() - last
+            if neighbour.rank == self.world.start_rank:
+                continue  # alone
+            if silence > self.warning and warned != neighbour:
+                warned = neighbour
+                log.warning("rank %d on %s has not answered for %.1f s", neighbour.rank, neighbour.host, silence)
+            elif silence < self.warning and warned == neighbour:
+                warned = None
+                log.warning("rank %d on %s answers again", neighbour.rank, neighbour.host)
+            if silence > self.timeout:
+                self.end(neighbour)
+
+    def beat(self) -> None:
+        """Tell the rank that listens for this one."""
+        message = self.token + struct.pack("<i", self.world.start_rank)
+        local = self.listener.host == self.world.host
+        for address in ["127.0.0.1"] if local else self.listener.addresses:
+            try:
+                self.socket.sendto(message, (address, self.listener.port))
+            except OSError:
+                continue  # no way there from here; it may have another address
+
+    def listen(self) -> None:
+        """Note whether the neighbour has beaten."""
+        neighbour, _ = self.heard
+        while True:
+            try:
+                message = self.socket.recv(64)
+            except OSError:
+                return
+            if message == self.token + struct.pack("<i", neighbour.rank):
+                self.heard = (neighbour, monotonic())
+
+    def end(self, neighbour: Neighbour) -> None:
+        """Kill the neighbour where it is on this host; else end the run, for MPI would wait for it."""
+        if neighbour.host == self.world.host:
+            log.warning("rank %d on %s is taken for dead, and killed", neighbour.rank, neighbour.host)
+            os.kill(neighbour.pid, signal.SIGKILL)
+            self.heard = (neighbour, monotonic())
+            return
+        log.error(
+            "rank %d on %s has not answered for %.0f s and cannot be killed from here: the run ends",
+            *(neighbour.rank, neighbour.host, self.timeout),
+        )
+        self.world.abort(1)
+
+    def stop(self) -> None:
+        """End this rank's part."""
+        self.ended.set()
+        self.thread.join()
+        self.socket.close()
+
+
+def start(world: World, warning: float | None, timeout: float | None) -> Watch | None:
+    """Return a watch over the ranks, or None where neither is wanted. Every rank calls it."""
+    if warning is None and timeout is None:
+        return None
+    silence = timeout if timeout is not None else float("inf")
+    return Watch(world, min(warning if warning is not None else silence, silence), silence)
