@@ -66,9 +66,9 @@ def go_on_without_the_lost(run: "Run") -> None:
     if state.epoch > epoch:
         row = run.epochs.pop()
         state.history["partial"] = {key: row[key] for key in ("train_seconds", "phases")}
-    else:
+    elif run.rounds_since is not None:
         nothing = np.zeros((1, len(results.PHASES)))  # the lost rank's phases are lost
-        spent = {"train_seconds": perf_counter() - run.began_rounds, "phases": results.spread(nothing)}
+        spent = {"train_seconds": perf_counter() - run.rounds_since, "phases": results.spread(nothing)}
         state.history["partial"] = results.add_parts(state.history["partial"], spent)
     state.epoch, state.round = epoch, round_
     run.members = run.world.members

@@ -69,6 +69,7 @@ class Run:
         self.status = "running"
         self.error: str | None = None
         self.memory: dict[str, Any] | None = None
+        self.rounds_since: float | None = None  # when the rounds began that are under way
         stopwatch.lap("prepare")
         if world.root:
             log.info("start: %s", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.start.items()))
@@ -210,8 +211,9 @@ class Run:
         """Do the rounds that are left of the epoch, or those up to a request; return what was asked for."""
         state = self.snapshot
         self.screen.start_epoch(state.epoch, self.schedule.rounds)
-        self.began_rounds = perf_counter()
+        self.rounds_since = perf_counter()
         progress = self.team.train(state.epoch, state.round, self.count_round)
+        self.rounds_since = None
         state.history["partial"] = results.add_parts(
             state.history["partial"],
             {"train_seconds": progress.seconds, "phases": results.spread(progress.phases)},

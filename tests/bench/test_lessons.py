@@ -23,7 +23,7 @@ def measured(folder: Path, module: str, *options: str, ranks: int = 0) -> dict[s
 
 
 def test_the_native_kernel_beside_the_reference(tmp_path: Path) -> None:
-    found = measured(tmp_path, "kernels", "--batches", "3")
+    found = measured(tmp_path, "kernels", "--turns", "2")
     assert found["metrics"]["reference_by_native"] > 5
     assert found["environment"]["kernel_id"].startswith("native-")
 
