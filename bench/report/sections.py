@@ -34,11 +34,16 @@ def of_run(runs: Sequence[Run], titles: Sequence[str]) -> list[Section]:
         hosts = [
             (title, run) for title, run in zip(titles, runs, strict=True) if name in run.plan["suite"]["experiments"]
         ]
-        figures = [read(Figure, figure) for figure in about.get("figures", [])] or [Figure("table")]
+        figures = [read(Figure, listed(figure)) for figure in about.get("figures", [])] or [Figure("table")]
         for number, figure in enumerate(figures, start=1):
             anchor = name if number == 1 else f"{name}-{number}"
             found.append(section(name, anchor, figure.title or about["title"], figure, hosts))
     return found
+
+
+def listed(figure: dict[str, Any]) -> dict[str, Any]:
+    """Return a figure's description with `by` as a list; in older results it is one text."""
+    return {**figure, "by": [figure["by"]]} if isinstance(figure.get("by"), str) else figure
 
 
 def section(name: str, anchor: str, title: str, figure: Figure, hosts: list[tuple[str, Run]]) -> Section:
