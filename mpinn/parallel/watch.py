@@ -112,14 +112,17 @@ class Watch:
     def end(self, neighbour: Neighbour) -> None:
         """Kill the neighbour where it is on this host; else end the run, for MPI would wait for it."""
         if neighbour.host == self.world.host:
-            log.warning("rank %d on %s is taken for dead, and killed", neighbour.rank, neighbour.host)
-            os.kill(neighbour.pid, signal.SIGKILL)
-            self.heard = (neighbour, monotonic())
-            return
-        log.error(
-            "rank %d on %s has not answered for %.0f s and cannot be killed from here: the run ends",
-            *(neighbour.rank, neighbour.host, self.timeout),
-        )
+            try:
+                os.kill(neighbour.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                problem = "is dead, and MPI goes on waiting for it"
+            else:
+                log.warning("rank %d on %s is taken for dead, and killed", neighbour.rank, neighbour.host)
+                self.heard = (neighbour, monotonic())
+                return
+        else:
+            problem = f"has not answered for {self.timeout:.0f} s and cannot be killed from here"
+        log.error("rank %d on %s %s: the run ends", neighbour.rank, neighbour.host, problem)
         self.world.abort(1)
 
     def stop(self) -> None:
