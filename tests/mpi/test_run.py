@@ -232,9 +232,8 @@ def test_a_divergence_is_answered_alike_in_a_run_that_was_interrupted(
     assert (answer["epoch"], answer["back_to_epoch"]) == (3, 3) and 5 < answer["round"] <= expected["rounds_per_epoch"]
     assert 0 < answer["block_momentum"] < 0.995
     assert said["divergences"] == expected["divergences"] and said["weights_sha256"] == expected["weights_sha256"]
-    seconds = [row["train_seconds"] for row in expected["epochs"]]
-    assert len(seconds) == 5 and expected["epochs"][-1]["train_accuracy"] > 95
-    assert seconds[2] > seconds[1]  # what was thrown away counts
+    assert [row["epoch"] for row in expected["epochs"]] == [1, 2, 3, 4, 5]
+    assert expected["epochs"][-1]["train_accuracy"] > 95
 
 
 def test_a_second_divergence_from_the_same_weights_goes_back_to_the_first(
