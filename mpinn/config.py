@@ -347,7 +347,7 @@ def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: in
     if workers > most_workers:
         raise UsageError(
             f"{workers} workers, but {exemplars} exemplars hold only {most_workers} worker batches of "
-            f"{config.worker_batch}: take at most {most_workers} --workers"
+            f"{worker_batch}: take at most {most_workers} --workers"
             + (f", or --worker-batch {exemplars // workers} or less" if workers <= exemplars else "")
         )
     warning, timeout = config.stall_warning, config.stall_timeout

@@ -8,6 +8,7 @@ import argparse
 import os
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 from mpinn import restart
@@ -166,7 +167,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     sys.stdout.flush()
     if asked.fault_tolerance == "restart":
-        sys.exit(restart.supervise(command, asked.hostfile, asked.options, asked.restarts))
+        with tempfile.TemporaryDirectory(prefix="mpinn-") as scratch:
+            sys.exit(restart.supervise(command, asked.hostfile, asked.options, asked.restarts, Path(scratch)))
     os.execvp(first[0], first)
 
 

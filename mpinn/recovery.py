@@ -108,17 +108,21 @@ def go_back_to_a_snapshot(run: "Run", error: ReplicaError) -> None:
     state = run.snapshot
     said = f"{error}: other master weights than most ranks at epoch {state.epoch}, round {state.round}"
     saved = run.world.on_root(lambda: checkpoint.load(run.store.directory) if run.store else None)
-    if saved is None:
+    if saved is None or not earlier(saved, state):
         raise everywhere(f"{said}: faulty memory? With --checkpoint DIR the run would go back to its last snapshot")
     lost = run.seconds() - saved.history["seconds"]
     failures = [*state.history["failures"], *(failure("other weights", odd, state, lost) for odd in error.odd)]
-    run.team.go_back(saved.weights, momentum_of(saved))
-    if run.team.velocity is not None:
-        run.team.velocity[:] = saved.velocity
+    run.team.go_back(saved.weights, saved.velocity, momentum_of(saved))
     history = {**saved.history, "failures": failures, "seconds": state.history["seconds"]}
     run.snapshot = dataclasses.replace(saved, weights=run.team.master, velocity=run.team.velocity, history=history)
     run.screen.end_epoch()
     run.screen.say(f"{said}; back to epoch {saved.epoch}, round {saved.round}")
+
+
+def earlier(saved: Snapshot, state: Snapshot) -> bool:
+    """Return whether a snapshot is of this run, or of one that is the same: its directory may have others."""
+    same = (saved.settings, saved.data) == (state.settings, state.data)
+    return same and (saved.epoch, saved.round) <= (state.epoch, state.round)
 
 
 def momentum_of(state: Snapshot) -> float:
@@ -165,7 +169,7 @@ def answer_divergence(run: "Run", round_: int, seen: str) -> None:
         f"from there on with block momentum {lower:.4g}"
     )
     state.epoch, state.round = state.good_epoch, 0
-    run.team.go_back(state.good, lower)
+    run.team.go_back(state.good, None, lower)
 
 
 def collapsed(state: Snapshot, accuracy: float) -> bool:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -36,9 +35,7 @@ def place_of_snapshots(words: Sequence[str]) -> Path:
 
 
 def going_on(words: Sequence[str], place: Path) -> list[str]:
-    """Return a training command's options for going on from its newest snapshot, or as they are if it has none."""
-    if not checkpoint.files(place):
-        return list(words)
+    """Return a training command's options for going on from the newest snapshot."""
     kept = []
     skip = False
     for word in words:
@@ -84,13 +81,19 @@ def run(command: list[str], environment: dict[str, str]) -> int:
 
 
 def supervise(
-    line: Callable[[Path | None, list[str]], list[str]], hostfile: Path | None, words: list[str], most: int
+    line: Callable[[Path | None, list[str]], list[str]],
+    hostfile: Path | None,
+    words: list[str],
+    most: int,
+    scratch: Path,
 ) -> int:
     """Run a job and start it again, at most so many times, until it ends by itself; return its exit status.
 
-    line: makes the launcher's command of a hostfile and training options. Raises UsageError, MpinnError.
+    line: makes the launcher's command of a hostfile and training options. scratch: directory for a hostfile of fewer
+    hosts. Raises UsageError, MpinnError.
     """
     place = place_of_snapshots(words)
+    found = checkpoint.files(place)[:1]  # of an earlier job, which may have been another
     environment = dict(os.environ)
     for restart in range(most + 1):
         status = run(line(hostfile, words), environment)
@@ -101,14 +104,14 @@ def supervise(
             hosts = answering(hostfile)
             if not hosts:
                 raise MpinnError(f"{hostfile}: no host answers to SSH any more")
-            with tempfile.NamedTemporaryFile("w", prefix="mpinn-hosts-", delete=False) as file:
-                file.write("\n".join(hosts) + "\n")
-            hostfile = Path(file.name)
-        words = going_on(words, place)
-        newest = next(iter(checkpoint.files(place)), None)
+            hostfile = scratch / "hosts"
+            hostfile.write_text("\n".join(hosts) + "\n")
+        newest = checkpoint.files(place)[:1]
+        if newest != found:
+            words = going_on(words, place)
         print(
             f"mpinn: the job ended with status {status}; restart {restart + 1} of {most} "
-            + (f"from {newest}" if newest else "from the beginning"),
+            + (f"from {newest[0]}" if newest != found else "as it was started"),
             file=sys.stderr,
             flush=True,
         )

@@ -69,6 +69,7 @@ class Run:
         self.status = "running"
         self.error: str | None = None
         self.memory: dict[str, Any] | None = None
+        self.watch: watch.Watch | None = None
         self.rounds_since: float | None = None  # when the rounds began that are under way
         stopwatch.lap("prepare")
         if world.root:

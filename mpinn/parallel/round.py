@@ -124,15 +124,15 @@ class Team:
         if odd:
             raise ReplicaError(odd)
 
-    def go_back(self, weights: np.ndarray, momentum: float) -> None:
-        """Make these, (parameters,) float32, the master weights, at rest, under this momentum.
+    def go_back(self, weights: np.ndarray, velocity: np.ndarray | None, momentum: float) -> None:
+        """Make these, (parameters,) float32, the master weights and velocity, None for rest, under this momentum.
 
         Every rank calls it, once none reads the old ones any more.
         """
         self.exchange.forget()
         self.master[:] = weights
         if self.velocity is not None:
-            self.velocity[:] = 0
+            self.velocity[:] = 0 if velocity is None else velocity
         self.momentum = momentum
         self.world.comm.Barrier()
 

@@ -8,6 +8,7 @@ import pytest
 from bench import analysis, oracle
 from bench.analysis import Run
 from bench.records import Record
+from bench.report.sections import listed
 from bench.suite import Check, Point
 
 
@@ -123,3 +124,8 @@ def test_points_that_must_learn_the_same_share_an_oracle(tmp_path: Path) -> None
     points = [point(), point(name="q", ranks=1, options={"epochs": 5}), point(name="r", workers=8)]
     found = oracle.distinct(tmp_path, points)
     assert [(one.name, epochs) for one, _, epochs in found] == [("q", 5), ("r", 2)]
+
+
+def test_a_figure_of_an_older_result_is_read() -> None:
+    assert listed({"kind": "lines", "by": "merge"})["by"] == ["merge"]
+    assert listed({"kind": "lines", "by": ["merge"]})["by"] == ["merge"] and "by" not in listed({"kind": "lines"})

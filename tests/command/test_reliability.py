@@ -127,3 +127,15 @@ def test_a_flipped_bit_without_a_snapshot_ends_the_run_and_names_the_rank(data: 
     assert ran.returncode != 0
     (line,) = errors(ran.stderr)
     assert "rank 1 on " in line and "epoch 3, round 3" in line and "--checkpoint" in line
+
+
+def test_snapshots_of_another_run_are_not_gone_back_to(data: list[str], undisturbed: str, tmp_path: Path) -> None:
+    folder, path = tmp_path / "snapshots", tmp_path / "r.json"
+    assert train(*data, *OPTIONS, "--seed", 1, "--checkpoint", folder).returncode == 0
+    flipped = ("--exchange", "allreduce", "--check-replicas", 1, "--checkpoint", folder)
+    ran = train(*data, *OPTIONS, *flipped, ranks=3, MPINN_FAULT="flip:rank=1,round=3")
+    assert ran.returncode != 0 and "faulty memory?" in errors(ran.stderr)[0]
+    saving = ["--checkpoint", str(folder), "--result", str(path)]
+    ran = run([*RESTART, *data, *OPTIONS, *saving], MPINN_FAULT="kill:rank=1,round=3")
+    assert ran.returncode == 0 and "restart 1 of 10 as it was started" in ran.stderr
+    assert result(path)["weights_sha256"] == undisturbed

@@ -166,7 +166,7 @@ def test_after_going_back_training_is_that_of_the_lower_momentum(world: World, t
     high = team(world, workers=8, momentum=0.75, through=through)
     start = high.master.copy()
     high.train(1, 0, lambda done: None)
-    high.go_back(start, 0.25)
+    high.go_back(start, None, 0.25)
     for learners in (low, high):
         learners.train(1, 0, lambda done: None)
     assert np.array_equal(low.master, high.master) and np.array_equal(low.velocity, high.velocity)
