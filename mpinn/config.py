@@ -55,7 +55,7 @@ TINY = 5e-324  # the smallest positive number: a bound that excludes zero
 BELOW_ONE = 1 - 2**-53
 MOST_PARAMETERS = 2**30
 FIRST_BATCH = 100
-STALL_WARNING, STALL_TIMEOUT = 10.0, 60.0  # seconds, under ulfm
+STALL = {"ulfm": (10.0, 60.0), "restart": (4.0, 8.0)}  # seconds to the warning, to the timeout
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,9 @@ class Config:
     result: str | None = setting(None, "write the result file (JSON) here", metavar="FILE")
     fault_tolerance: str = setting(
         "off",
-        "what a lost rank ends: off, the run; ulfm, no more than the round, which the others do again (Open MPI 5)",
-        choices=("off", "ulfm"),
+        "what a lost rank ends: off, the run; restart, the run too, soon and everywhere, for mpinn.launch to start it "
+        "again; ulfm, the round, which the others do again (Open MPI 5)",
+        choices=("off", "restart", "ulfm"),
     )
     min_ranks: int = setting(1, "under ulfm, end the run when fewer ranks are left", int, 1)
     check_replicas: int | None = setting(
@@ -165,10 +166,18 @@ class Config:
         metavar="ROUNDS",
     )
     stall_warning: float | None = setting(
-        None, "name a rank that has not moved for so long (default: 10 under ulfm)", float, TINY, metavar="SECONDS"
+        None,
+        "name a rank that has not moved for so long (default: restart 4, ulfm 10)",
+        float,
+        TINY,
+        metavar="SECONDS",
     )
     stall_timeout: float | None = setting(
-        None, "and take it for dead after so long (default: 60 under ulfm)", float, TINY, metavar="SECONDS"
+        None,
+        "and take it for dead after so long (default: restart 8, ulfm 60)",
+        float,
+        TINY,
+        metavar="SECONDS",
     )
     time_limit: float | None = setting(
         None, "stop after this time, with a snapshot where they are saved", float, TINY, metavar="SECONDS"
@@ -351,9 +360,12 @@ def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: in
             + (f", or --worker-batch {exemplars // workers} or less" if workers <= exemplars else "")
         )
     warning, timeout = config.stall_warning, config.stall_timeout
-    if config.fault_tolerance == "ulfm":
-        timeout = STALL_TIMEOUT if timeout is None else timeout
-        warning = min(STALL_WARNING, timeout) if warning is None else warning
+    if config.fault_tolerance == "restart" and config.checkpoint is None:
+        raise UsageError("--fault-tolerance restart needs --checkpoint DIR, to go on from")
+    if config.fault_tolerance in STALL:
+        usual_warning, usual_timeout = STALL[config.fault_tolerance]
+        timeout = usual_timeout if timeout is None else timeout
+        warning = min(usual_warning, timeout) if warning is None else warning
     momentum, scale = config.block_momentum, config.learning_rate_scale
     if config.merge == "block-momentum":
         if scale is None:

@@ -128,7 +128,12 @@ def parser() -> argparse.ArgumentParser:
         help="when a rank is lost: off, the job ends; restart, it goes on from the last snapshot, with the hosts that "
         "still answer; ulfm, the other ranks go on (Open MPI 5)",
     )
-    parser.add_argument("--restarts", type=int, default=10, metavar="N", help="at most (default: 10)")
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        metavar="N",
+        help="start the job again at most N times (default: restart 10, ulfm 0)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the command and stop")
     parser.add_argument("options", nargs="*", metavar="-- TRAIN OPTIONS", help="see python -m mpinn.train --help")
     return parser
@@ -149,15 +154,17 @@ def main(arguments: list[str] | None = None) -> None:
     check_vendor(launcher)
     if not asked.force:
         check_ranks(mpi, ranks, hosts)
+    if asked.restarts and asked.fault_tolerance == "off":
+        raise UsageError("--restarts needs --fault-tolerance restart or ulfm")
     if asked.fault_tolerance == "ulfm" and launcher.vendor != "openmpi":
         raise UsageError("--fault-tolerance ulfm needs Open MPI 5; restart does with any MPI")
 
-    def command(hostfile: Path | None, options: list[str]) -> list[str]:
+    def command(hostfile: Path | None, options: list[str], *variables: str) -> list[str]:
         """Return the launcher's command line; lost hosts' ranks go to the others, as far as the profile allows."""
         most = mpi.max_ranks * hosts_in(hostfile)
-        program = [sys.executable, "-m", "mpinn.train", *options]
-        if asked.fault_tolerance == "ulfm":
-            program += ["--fault-tolerance", "ulfm"]
+        program = [*(("env", *variables) if variables else ()), sys.executable, "-m", "mpinn.train", *options]
+        if asked.fault_tolerance != "off":
+            program += ["--fault-tolerance", asked.fault_tolerance]
         words = line(mpi, launcher, ranks if asked.force else min(ranks, most), hostfile, program)
         return [words[0], "--with-ft", "ulfm", *words[1:]] if asked.fault_tolerance == "ulfm" else words
 
@@ -166,9 +173,10 @@ def main(arguments: list[str] | None = None) -> None:
         print(shlex.join(first))
         return
     sys.stdout.flush()
-    if asked.fault_tolerance == "restart":
+    restarts = (10 if asked.fault_tolerance == "restart" else 0) if asked.restarts is None else asked.restarts
+    if restarts:
         with tempfile.TemporaryDirectory(prefix="mpinn-") as scratch:
-            sys.exit(restart.supervise(command, asked.hostfile, asked.options, asked.restarts, Path(scratch)))
+            sys.exit(restart.supervise(command, asked.hostfile, asked.options, restarts, Path(scratch)))
     os.execvp(first[0], first)
 
 

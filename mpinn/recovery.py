@@ -4,6 +4,7 @@ A round is a pure function of the master weights, and every rank has them: so wh
 """
 
 import dataclasses
+import time
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpinn import checkpoint, law, results
+from mpinn.beats import Launcher
 from mpinn.checkpoint import Snapshot
 from mpinn.config import Config
 from mpinn.errors import MpinnError
@@ -29,17 +31,24 @@ def everywhere(text: str) -> MpinnError:
     return error
 
 
-def failure(cause: str, member: Member, state: Snapshot, seconds_lost: float) -> dict[str, Any]:
+def failure(cause: str, member: Member | None, state: Snapshot, seconds_lost: float) -> dict[str, Any]:
     """Return an entry of the result's `failures`."""
     return {
         "when": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "cause": cause,
-        "rank": member.rank,
-        "host": member.host,
+        "rank": member.rank if member else None,
+        "host": member.host if member else None,
         "epoch": state.epoch,
         "round": state.round,
         "seconds_lost": seconds_lost,
     }
+
+
+def note_restart(state: Snapshot, launcher: Launcher | None) -> None:
+    """Count it among the failures if the launcher had to start the job again."""
+    if launcher and launcher.lost_since:
+        lost = max(0.0, time.time() - launcher.lost_since)
+        state.history["failures"].append(failure("restarted", None, state, lost))
 
 
 def possible(run: "Run", problem: Exception) -> bool:

@@ -1,18 +1,25 @@
 """`mpinn.launch --fault-tolerance restart`: start a job again from its last snapshot, on the hosts that answer."""
 
+import contextlib
+import itertools
 import os
 import signal
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 from mpinn import checkpoint
+from mpinn.beats import BEAT, DONE, LOST, Ear, Launcher
 from mpinn.errors import MpinnError, UsageError
 from mpinn.requests import STATUS
 
 PATIENCE = 5  # seconds for a host to answer
+TICK = 0.5  # seconds between two looks at a job
+LAST = 3.0  # seconds for mpirun to end when ranks have given up
 
 
 def option(words: Sequence[str], name: str) -> str | None:
@@ -48,8 +55,11 @@ def going_on(words: Sequence[str], place: Path) -> list[str]:
     return [*kept, "--resume", str(place)]
 
 
-def answering(hostfile: Path) -> list[str]:
-    """Return the lines of a hostfile whose hosts answer to SSH, asked all at once."""
+def answering(hostfile: Path, place: Path) -> Path:
+    """Ask the hosts of a hostfile by SSH, all at once; return it, or one of those that answer, written to `place`.
+
+    Raises MpinnError if none does.
+    """
     lines = [text for text in hostfile.read_text().splitlines() if text.strip() and not text.lstrip().startswith("#")]
     ask = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={PATIENCE}"]
     asked = [
@@ -61,27 +71,82 @@ def answering(hostfile: Path) -> list[str]:
         )
         for text in lines
     ]
-    return [text for text, process in zip(lines, asked, strict=True) if process.wait() == 0]
+    there = {text: process.wait() == 0 for text, process in zip(lines, asked, strict=True)}
+    if all(there.values()):
+        return hostfile
+    if not any(there.values()):
+        raise MpinnError(f"{hostfile}: no host answers to SSH")
+    for text in (text for text in lines if not there[text]):
+        say(f"{text.split()[0]} does not answer to SSH and is left out")
+    place.write_text("".join(f"{text}\n" for text in lines if there[text]))
+    return place
 
 
-def run(command: list[str], environment: dict[str, str]) -> int:
-    """Run the launcher to its end, and pass on signals that ask for it; return its exit status, or 128 + the signal."""
-    asked_to_end: list[int] = []
-    process = subprocess.Popen(command, env=environment)
+def say(text: str) -> None:
+    print(f"mpinn: {text}", file=sys.stderr, flush=True)
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        asked_to_end.append(number)
-        process.send_signal(number)
 
-    earlier = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    status = process.wait()
-    for number, handler in earlier.items():
-        signal.signal(number, handler)
-    return 128 + asked_to_end[0] if asked_to_end else status
+def family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    try:
+        children = [
+            int(word) for file in Path(f"/proc/{pid}/task").glob("*/children") for word in file.read_text().split()
+        ]
+    except OSError:  # it has ended meanwhile
+        children = []
+    return [pid, *(one for child in children for one in family(child))]
+
+
+class Job:
+    """A run of mpirun, to its end or to that of its ranks: it may wait for a lost host for ever."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], ear: Ear, token: bytes) -> None:
+        """ear, token: where and how its ranks are heard."""
+        self.ear, self.token = ear, token
+        self.begun = self.done = False
+        self.silence, self.most = 0.0, float("inf")  # seconds without a sign of life, and after how many none is left
+        self.asked_to_end = 0  # by this signal
+        self.process = subprocess.Popen(command, env=environment)
+
+    def pass_on(self, number: int, frame: FrameType | None) -> None:
+        self.asked_to_end = number
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait for the end, and pass on signals that ask for it; return the exit status, or 128 + the signal."""
+        earlier = {number: signal.signal(number, self.pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        while self.process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(TICK)
+            self.listen()
+            if self.silence > self.most:
+                for pid in family(self.process.pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+        self.listen()
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+        return 128 + self.asked_to_end if self.asked_to_end else self.process.returncode
+
+    def listen(self) -> None:
+        """Note what the ranks say. Silence is counted in ticks: who was stopped has not listened."""
+        self.silence += TICK if self.begun else 0
+        for message in self.ear.hear():
+            if message.startswith(self.token + BEAT) and self.most != LAST:
+                self.begun, self.silence = True, 0.0
+                (self.most,) = struct.unpack_from("<d", message, len(self.token + BEAT))
+            elif message == self.token + LOST:
+                self.silence, self.most = 0.0, LAST
+            elif message == self.token + DONE:
+                self.done = True
+
+    def complete(self, status: int) -> bool:
+        """Return whether it ended by itself: Open MPI may end with status 0 when it has lost a host."""
+        return status in (UsageError.status, *STATUS.values()) or (status == 0 and (self.done or not self.begun))
 
 
 def supervise(
-    line: Callable[[Path | None, list[str]], list[str]],
+    line: Callable[[Path | None, list[str], str], list[str]],
     hostfile: Path | None,
     words: list[str],
     most: int,
@@ -89,30 +154,30 @@ def supervise(
 ) -> int:
     """Run a job and start it again, at most so many times, until it ends by itself; return its exit status.
 
-    line: makes the launcher's command of a hostfile and training options. scratch: directory for a hostfile of fewer
-    hosts. Raises UsageError, MpinnError.
+    line: makes the launcher's command of a hostfile, training options and NAME=VALUE for the environment. scratch:
+    directory for a hostfile of fewer hosts. Raises UsageError, MpinnError.
     """
     place = place_of_snapshots(words)
     found = checkpoint.files(place)[:1]  # of an earlier job, which may have been another
     environment = dict(os.environ)
-    for restart in range(most + 1):
-        status = run(line(hostfile, words), environment)
+    began = time.time()
+    lost_since = 0.0
+    ear = Ear()
+    for restart in itertools.count(1):
+        here = Launcher.here(ear.port, lost_since)
+        hosts = answering(hostfile, scratch / "hosts") if hostfile else None
+        job = Job(line(hosts, words, here.variable()), environment, ear, here.token)
+        status = job.end()
+        if job.complete(status) or restart > most:
+            break
         environment.pop("MPINN_FAULT", None)  # it has struck
-        if status in (0, UsageError.status, *STATUS.values()) or restart == most:
-            return status
-        if hostfile:
-            hosts = answering(hostfile)
-            if not hosts:
-                raise MpinnError(f"{hostfile}: no host answers to SSH any more")
-            hostfile = scratch / "hosts"
-            hostfile.write_text("\n".join(hosts) + "\n")
         newest = checkpoint.files(place)[:1]
         if newest != found:
             words = going_on(words, place)
-        print(
-            f"mpinn: the job ended with status {status}; restart {restart + 1} of {most} "
-            + (f"from {newest[0]}" if newest != found else "as it was started"),
-            file=sys.stderr,
-            flush=True,
+        lost_since = newest[0].stat().st_mtime if newest != found else began
+        say(
+            f"the job ended with status {status}; restart {restart} of {most} "
+            + (f"from {newest[0]}" if newest != found else "as it was started")
         )
-    return status
+    ear.close()
+    return status if job.complete(status) else status or 1

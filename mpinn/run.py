@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mpinn import checkpoint, config, environment, law, merge, recovery, results
+from mpinn.beats import Launcher
 from mpinn.checkpoint import Snapshot
 from mpinn.config import Config
 from mpinn.errors import MpinnError
@@ -151,7 +152,9 @@ class Run:
                 costs = self.price.merge / self.price.exemplar
                 about["workers"] += f" (a merge takes as long as {costs:.1f} exemplars)"
             self.screen.head(about, hints(self.config), self.nothing_left())
-        self.watch = watch.start(self.world, self.config.stall_warning, self.config.stall_timeout)
+        launcher = Launcher.of_environment()
+        recovery.note_restart(self.snapshot, launcher)
+        self.watch = watch.start(self.world, self.config.stall_warning, self.config.stall_timeout, launcher)
         problem: Exception | None = None
         while True:
             try:

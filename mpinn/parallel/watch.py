@@ -4,24 +4,22 @@ A rank that is stopped, that swaps, or whose cable is cut keeps the others waiti
 datagrams of a thread of their own; the ranks make a ring, each listening for the next.
 """
 
-import fcntl
 import logging
 import os
 import secrets
 import signal
-import socket
 import struct
 import threading
 from time import monotonic
 from typing import NamedTuple
 
+from mpinn.beats import BEAT, DONE, LOOPBACK, LOST, Ear, Launcher, addresses
 from mpinn.parallel.world import World
 
 log = logging.getLogger("mpinn")
 
 PERIOD = 0.25  # of the seconds until the warning, between two beats
 SLOWEST = 1.0  # seconds between two beats
-SIOCGIFADDR = 0x8915  # the ioctl that asks for an interface's IPv4 address
 
 
 class Neighbour(NamedTuple):
@@ -34,30 +32,15 @@ class Neighbour(NamedTuple):
     port: int
 
 
-def addresses() -> list[str]:
-    """Return the IPv4 addresses of this host's interfaces."""
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        for _, name in socket.if_nameindex():
-            try:
-                answer = fcntl.ioctl(any_socket, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
-            except OSError:  # it has none
-                continue
-            found.append(socket.inet_ntoa(answer[20:24]))
-    return found
-
-
 class Watch:
     """Sends this rank's beats and listens for its neighbour's; says when they stay out, and ends it in the end."""
 
-    def __init__(self, world: World, warning: float, timeout: float) -> None:
-        """Every rank calls it. warning, timeout: seconds of silence."""
-        self.world = world
+    def __init__(self, world: World, warning: float, timeout: float, launcher: Launcher | None) -> None:
+        """Every rank calls it. warning, timeout: seconds of silence; launcher: where it is told, too."""
+        self.world, self.launcher = world, launcher
         self.warning, self.timeout = warning, timeout
         self.token = world.comm.bcast(secrets.token_bytes(8))  # of this run: a stray datagram is no beat
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("", 0))
-        self.socket.setblocking(False)
+        self.ear = Ear()
         self.ended = threading.Event()
         self.join()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -65,7 +48,7 @@ class Watch:
 
     def join(self) -> None:
         """Make a ring of the ranks there are. Every rank calls it."""
-        mine = Neighbour(self.world.start_rank, self.world.host, os.getpid(), addresses(), self.socket.getsockname()[1])
+        mine = Neighbour(self.world.start_rank, self.world.host, os.getpid(), addresses(), self.ear.port)
         ring = [Neighbour(*one) for one in self.world.comm.allgather(tuple(mine))]
         self.listener = ring[self.world.rank - 1]
         self.heard: tuple[Neighbour, float] = (ring[(self.world.rank + 1) % len(ring)], monotonic())
@@ -89,25 +72,24 @@ class Watch:
                 self.end(neighbour)
 
     def beat(self) -> None:
-        """Tell the rank that listens for this one."""
-        message = self.token + struct.pack("<i", self.world.start_rank)
-        local = self.listener.host == self.world.host
-        for address in ["127.0.0.1"] if local else self.listener.addresses:
-            try:
-                self.socket.sendto(message, (address, self.listener.port))
-            except OSError:
-                continue  # no way there from here; it may have another address
+        """Tell the rank that listens for this one, and the launcher."""
+        there = [LOOPBACK] if self.listener.host == self.world.host else self.listener.addresses
+        self.ear.say(self.sign(self.world.start_rank), there, self.listener.port)
+        self.tell_the_launcher(BEAT + struct.pack("<d", self.timeout))
+
+    def sign(self, rank: int) -> bytes:
+        """Return what a rank's beat is."""
+        return self.token + struct.pack("<i", rank)
+
+    def tell_the_launcher(self, word: bytes) -> None:
+        if self.launcher:
+            self.ear.say(self.launcher.token + word, self.launcher.addresses, self.launcher.port)
 
     def listen(self) -> None:
         """Note whether the neighbour has beaten."""
         neighbour, _ = self.heard
-        while True:
-            try:
-                message = self.socket.recv(64)
-            except OSError:
-                return
-            if message == self.token + struct.pack("<i", neighbour.rank):
-                self.heard = (neighbour, monotonic())
+        if self.sign(neighbour.rank) in self.ear.hear():
+            self.heard = (neighbour, monotonic())
 
     def end(self, neighbour: Neighbour) -> None:
         """Kill the neighbour where it is on this host; else end the run, for MPI would wait for it."""
@@ -123,18 +105,20 @@ class Watch:
         else:
             problem = f"has not answered for {self.timeout:.0f} s and cannot be killed from here"
         log.error("rank %d on %s %s: the run ends", neighbour.rank, neighbour.host, problem)
+        self.tell_the_launcher(LOST)
         self.world.abort(1)
 
     def stop(self) -> None:
-        """End this rank's part."""
+        """End this rank's part, the run being done."""
         self.ended.set()
         self.thread.join()
-        self.socket.close()
+        self.tell_the_launcher(DONE)
+        self.ear.close()
 
 
-def start(world: World, warning: float | None, timeout: float | None) -> Watch | None:
+def start(world: World, warning: float | None, timeout: float | None, launcher: Launcher | None) -> Watch | None:
     """Return a watch over the ranks, or None where neither is wanted. Every rank calls it."""
     if warning is None and timeout is None:
         return None
     silence = timeout if timeout is not None else float("inf")
-    return Watch(world, min(warning if warning is not None else silence, silence), silence)
+    return Watch(world, min(warning if warning is not None else silence, silence), silence, launcher)

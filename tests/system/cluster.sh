@@ -3,12 +3,13 @@
 #   cluster.sh up [N]          hosts node1 ... nodeN (default 3) at 10.77.0.11 ..., and a control machine at 10.77.0.1
 #   cluster.sh ctl COMMAND     run a command as the control machine
 #   cluster.sh in HOST COMMAND run a command as root of a host
-#   cluster.sh start HOST      (again, from nothing) after stop HOST, which is like pulling the plug
+#   cluster.sh cut HOST        pull its network cable; mend HOST puts it back
+#   cluster.sh stop HOST       pull the plug; start HOST boots it again, with the files that it had
 #   cluster.sh down            remove all but the Debian tree
 # Needs root, debootstrap, iproute2, openssh-client. CLUSTER_DIR (default /var/tmp/mpinn-cluster) keeps the Debian tree.
 #
 # A host is a set of namespaces (network, mount, process, host name) over a Debian tree that all share read-only; what
-# it writes is in memory and gone when it stops. Its user `admin` may sudo. Packages that deployment installs lie
+# it writes is in memory and gone with the cluster. Its user `admin` may sudo. Packages that deployment installs lie
 # in its package cache; its CPUs seem to have a clock governor, which this machine may not have.
 set -euo pipefail
 
@@ -52,11 +53,12 @@ start() { # node$1
     name=node$1 H=$D/node$1
     ip netns add "mpinn-$name"
     ip -n "mpinn-$name" link set lo up
-    ip link add "mpinn$1" netns $CTL type veth peer name eth0 netns "mpinn-$name"
+    ip link add "mpinn$1" netns $CTL type veth peer name eth0 address "02:77:00:00:00:$((10 + $1))" netns "mpinn-$name"
     ip -n $CTL link set "mpinn$1" master br0 up
     ip -n "mpinn-$name" addr add "$NET.$((10 + $1))/24" dev eth0
     ip -n "mpinn-$name" link set eth0 up
     mkdir -p "$H/mount"
+    mountpoint -q "$H/mount" || { mount -t tmpfs -o size=2g tmpfs "$H/mount"; mkdir "$H"/mount/{upper,work,root}; }
     if [ ! -e "$H/ssh_host_ed25519_key" ]; then
         ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$H/ssh_host_ed25519_key"
         echo "$NET.$((10 + $1)) $(cut -d' ' -f1-2 "$H/ssh_host_ed25519_key.pub")" >>"$D/known_hosts"
@@ -64,7 +66,6 @@ start() { # node$1
     cat >"$H/boot" <<BOOT
 set -e
 mount --make-rprivate /
-mount -t tmpfs -o size=2g tmpfs $H/mount; mkdir $H/mount/{upper,work,root}
 mount -t overlay overlay -o lowerdir=$BASE,upperdir=$H/mount/upper,workdir=$H/mount/work $H/mount/root
 cd $H/mount/root
 mount -t proc proc proc
@@ -79,7 +80,7 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts; ln -s pts/
 mount -t tmpfs -o mode=1777 tmpfs dev/shm; mount -t tmpfs -o mode=1777 tmpfs tmp; mount -t tmpfs tmpfs run; mkdir -p run/sshd
 hostname $name; echo $name >etc/hostname; cat $D/hosts >etc/hosts; : >etc/resolv.conf
 cp $H/ssh_host_ed25519_key* etc/ssh/
-mkdir -m 700 home/admin/.ssh; cp $D/key.pub home/admin/.ssh/authorized_keys; chroot . chown -R admin: home/admin/.ssh
+mkdir -p -m 700 home/admin/.ssh; cp $D/key.pub home/admin/.ssh/authorized_keys; chroot . chown -R admin: home/admin/.ssh
 exec chroot . /usr/bin/tini -- /usr/sbin/sshd -D -E /var/log/sshd.log -o UseDNS=no
 BOOT
     setsid ip netns exec "mpinn-$name" unshare --mount --uts --ipc --pid --fork --kill-child bash "$H/boot" \
@@ -94,14 +95,11 @@ BOOT
     return 1
 }
 
-stop() { # node$1
-    kill -KILL "$(cat "$D/node$1/pid")" 2>/dev/null || true # and --kill-child takes the rest
+stop() { # node$1; its connections are not closed
+    ip -n $CTL link del "mpinn$1" 2>/dev/null || true
+    kill -KILL "$(cat "$D/node$1/pid")" 2>/dev/null || true # --kill-child takes the rest
     rm -f "$D/node$1/pid"
     ip netns del "mpinn-node$1" 2>/dev/null || true
-    for _ in {1..50}; do
-        ip -n $CTL link show "mpinn$1" >/dev/null 2>&1 || return 0
-        sleep 0.1
-    done
 }
 
 up() {
@@ -112,7 +110,10 @@ up() {
 }
 
 down() {
-    for host in "$D"/node*; do [ ! -d "$host" ] || stop "${host##*/node}"; done
+    for host in "$D"/node*; do
+        [ ! -d "$host" ] || stop "${host##*/node}"
+        ! mountpoint -q "$host/mount" || umount "$host/mount"
+    done
     ip netns del $CTL 2>/dev/null || true
     rm -rf "$D"/node* "$D"/key* "$D"/known_hosts "$D"/ssh_config "$D"/hosts
 }
@@ -127,6 +128,8 @@ case ${1:-} in
     in) within "${2#node}" "${@:3}" ;;
     start) start "${2#node}" ;;
     stop) stop "${2#node}" ;;
+    cut) ip -n $CTL link set "mpinn${2#node}" down ;;
+    mend) ip -n $CTL link set "mpinn${2#node}" up ;;
     down) down ;;
-    *) sed -n '2,8s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,9s/^# //p' "$0"; exit 2 ;;
 esac
