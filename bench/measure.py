@@ -30,6 +30,7 @@ from mpinn.hosts.profile import Profile
 from mpinn.results import PHASES
 
 SAMPLE_EVERY = 1.0  # seconds
+READ_WITHIN = 120.0  # seconds for the conditions of all hosts
 LEVELS = (90, 95, 97, 99)  # accuracies whose epochs and seconds are recorded, percent
 PROGRAMS = "bench"  # package of the measuring programs
 
@@ -85,12 +86,18 @@ def readings(place: Place, glance: bool) -> list[Reading]:
     line = launch.line(place.profile.mpi, place.launcher, hosts, place.hostfile, program)
     if place.launcher.vendor == "mpich":
         line[1:1] = ["-ppn", "1"]
-    ran = subprocess.run(line, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+    trouble = MpinnError(
+        f"the conditions of the {hosts} hosts of {place.hostfile} cannot be read: do all of them answer to ssh? "
+        "The same command goes on from here"
+    )
+    try:
+        ran = subprocess.run(line, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=READ_WITHIN)
+    except subprocess.TimeoutExpired:
+        raise trouble from None
     found = [json.loads(text) for text in ran.stdout.splitlines() if text.startswith("{")]
     if ran.returncode or len({one["host"] for one in found}) < hosts:
-        raise MpinnError(
-            f"the conditions of the {hosts} hosts of {place.hostfile} cannot be read: {ran.stderr.strip()}"
-        )
+        sys.stderr.write(ran.stderr)
+        raise trouble
     return sorted(found, key=lambda one: str(one["host"]))
 
 
@@ -160,6 +167,15 @@ def end(child: subprocess.Popen[str]) -> None:
         child.wait()
 
 
+def left_by(result: Path) -> dict[str, Any]:
+    """Return what a run left, {} if it was not complete: Open MPI may end with status 0 when it has lost a host."""
+    try:
+        found: dict[str, Any] = json.loads(result.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {} if found.get("status") == "running" else found
+
+
 def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
     """Run a point once and return its record. Raises NotHereError, MpinnError."""
     result = place.directory / "runs" / file_name(point, repeat)
@@ -178,7 +194,9 @@ def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
         conditions.between(first, last, sampler.samples if alone else [], own_seconds)
         for first, last in zip(before, readings(place, glance=False), strict=True)
     ]
-    left = {} if failure else json.loads(result.read_text())
+    left = {} if failure else left_by(result)
+    if not failure and not left:
+        failure = "it ended before it was complete: was a host lost?"
     faults = [failure] if failure else wrong(place, point, repeat, left)
     said, reasons = verdict.judge(faults, hosts, place.profile)
     nothing: dict[str, Any] = {"metrics": {}, "units": {}, "series": {}, "seconds": 0.0}

@@ -20,6 +20,7 @@ from mpinn.hosts.profile import Mpi
 from mpinn.one_thread import VARIABLES
 
 VENDORS = {"openmpi": "Open MPI", "mpich": "MPICH"}
+KEEPALIVE = {"time": 4, "intvl": 1, "probes": 4}  # of Open MPI's daemons: a silent host is noticed after 8 seconds
 SLURM_PLUGINS = {"openmpi": "pmix", "mpich": "pmi2"}
 
 
@@ -72,6 +73,8 @@ def open_mpi(mpi: Mpi, launcher: Launcher, ranks: int, hostfile: Path | None) ->
     if hostfile:
         policy = "node:OVERSUBSCRIBE" if mpi.oversubscribe.allowed else "node"
         hosts = ["--hostfile", str(hostfile), "--map-by", policy]
+        for name, value in KEEPALIVE.items():
+            hosts += ["--mca", f"oob_tcp_keepalive_{name}", str(value)]
     else:
         hosts = ["--host", f"localhost:{ranks}", "--map-by", "slot" if shared else mpi.map_by]
     return [
