@@ -76,7 +76,7 @@ test-system: $(VENV)/.system-installed
 	set -x
 	python -m pytest --quiet tests/system
 
-test-faults: $(VENV)/.test-installed
+test-faults: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
 	python -m tests.faults.try_faults --out faults.json --trials $(TRIALS)

@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.try_faults import RANKS, ULFM, Job, ulfm_launcher
+from tests.faults.job import RANKS, Job, wait_for_training
+from tests.faults.processes import ULFM, ulfm_launcher
 
 LEFT = 2
 GROWTH = 2.0  # MiB
@@ -43,7 +44,7 @@ def main() -> int:
         expected = whole.said()["weights_sha256"]
         print(f"undisturbed: {whole.said()['total_seconds']:.0f} s, weights {expected[:12]}", flush=True)
         job = Job(Path(folder), *options, *ULFM, launcher=ulfm_launcher())
-        job.wait_for_training()
+        wait_for_training(job.process)
         memory: dict[int, list[float]] = {}
         due = time.monotonic() + rng.expovariate(1 / asked.every)
         while job.process.poll() is None:

