@@ -28,7 +28,7 @@ help:
 	@echo "make bench   run the smoke suite of the benchmark, a minute or two, and make its report"
 	@echo "make test    lint, types, unit tests and MPI tests ($(MPI_TEST_RANKS) ranks)"
 	@echo "make test-system   as root: deploy to a cluster of namespaces; look at reports in a browser (needs .ci/run's packages)"
-	@echo "make test-faults   kill, stop and damage ranks, jobs and snapshots, hundreds of times: faults.json, an hour or less"
+	@echo "make test-faults   as root: kill and stop ranks, jobs and hosts, hundreds of times: faults.json, an hour or two"
 	@echo "make fuzz          give every reader of files mutated bytes, SECONDS_EACH=60"
 	@echo "make test-board    as root: deploy to an emulated 32-bit ARM board, most of an hour"
 	@echo "make clean   remove what make made"
@@ -85,8 +85,8 @@ test-faults: $(VENV)/.system-installed
 fuzz: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	pip install --quiet --disable-pip-version-check atheris
-	for reader in idx npz csv yaml profile snapshot records; do
-	    (set -x; python tests/fuzz/fuzz_readers.py $$reader -max_total_time=$(SECONDS_EACH))
+	for reader in idx npz csv yaml profile snapshot hostfile result records; do
+	    (set -x; python -m tests.fuzz.fuzz_readers $$reader -max_total_time=$(SECONDS_EACH))
 	done
 
 test-board: $(VENV)/.system-installed

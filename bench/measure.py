@@ -171,7 +171,7 @@ def left_by(result: Path) -> dict[str, Any]:
     """Return what a run left, {} if it was not complete: Open MPI may end with status 0 when it has lost a host."""
     try:
         found: dict[str, Any] = json.loads(result.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {} if found.get("status") == "running" else found
 

@@ -67,7 +67,7 @@ def kept(path: Path, epochs: int) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
         complete = found["status"] == "completed" and len(found["epochs"]) >= epochs
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return found if complete and "kernel_error" in found else None
 

@@ -142,7 +142,7 @@ class Job:
 
     def complete(self, status: int) -> bool:
         """Return whether it ended by itself: Open MPI may end with status 0 when it has lost a host."""
-        return status in (UsageError.status, *STATUS.values()) or (status == 0 and (self.done or not self.begun))
+        return self.done or status in (UsageError.status, *STATUS.values()) or (status == 0 and not self.begun)
 
 
 def supervise(

@@ -165,15 +165,19 @@ class Run:
             except MpinnError as error:
                 self.status, self.error = "failed", str(error)
                 self.write_result()
+                self.end_watch()
                 raise
             except Exception as error:
                 if not recovery.possible(self, error):
                     raise
                 problem = error
-        if self.watch:
-            self.watch.stop()
+        self.end_watch()
         self.screen.close(self.closing_line(), signalled=request in STATUS)
         return request
+
+    def end_watch(self) -> None:
+        if self.watch:
+            self.watch.stop()
 
     def train_to_the_end(self) -> str:
         """Train until something ends it, and write the result; return the name of the request, or an empty string."""

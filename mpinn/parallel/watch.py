@@ -109,7 +109,7 @@ class Watch:
         self.world.abort(1)
 
     def stop(self) -> None:
-        """End this rank's part, the run being done."""
+        """End this rank's part: the run has come to its end, or to an error that it would come to again."""
         self.ended.set()
         self.thread.join()
         self.tell_the_launcher(DONE)

@@ -97,6 +97,9 @@ def test_a_job_goes_on_from_its_last_snapshot(data: list[str], undisturbed: str,
     assert time.monotonic() - start < 30
     assert ran.stderr.count("restart 1 of 10 from ") == 1 and "restart 2" not in ran.stderr
     assert result(path)["weights_sha256"] == undisturbed
+    (failure,) = result(path)["failures"]
+    assert (failure["cause"], failure["rank"], failure["epoch"]) == ("restarted", None, 3)
+    assert 0 < failure["seconds_lost"] < 30
     assert not ranks_alive(str(folder))
 
 
@@ -105,6 +108,12 @@ def test_what_was_asked_wrongly_is_not_started_again(tmp_path: Path) -> None:
     assert ran.returncode == 2 and "restart" not in ran.stderr
     ran = run([*RESTART, "--epochs", "1"])
     assert ran.returncode == 2 and "--checkpoint DIR" in errors(ran.stderr)[0]
+
+
+def test_what_would_fail_again_is_not_started_again(data: list[str], tmp_path: Path) -> None:
+    wild = ["--learning-rate", "1e5", "--no-layer-normalisation", "--layers", "144", "5"]
+    ran = run([*RESTART, *data, *wild, "--checkpoint", str(tmp_path)])
+    assert ran.returncode == 1 and "diverged" in errors(ran.stderr)[0] and "restart" not in ran.stderr
 
 
 @pytest.mark.parametrize("check, round_", [((), 26), (("--check-replicas", 1), 30)])  # of 13 rounds an epoch

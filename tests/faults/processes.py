@@ -83,6 +83,18 @@ def restarted(folder: Path, rng: random.Random, reference: Reference) -> Trial:
     return outcome(job, strike(job, rng, reference.seconds, [rng.randrange(RANKS)], signal.SIGKILL))
 
 
+def killed_at_the_start(folder: Path, rng: random.Random, reference: Reference) -> Trial:
+    """restart: SIGKILL to a rank while MPI, the data or the kernel are being made ready."""
+    job = restarting(folder)
+    while not job.ranks() and job.process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0, 1.5))
+    alive = job.ranks()
+    if alive:
+        os.kill(alive[rng.choice(sorted(alive))], signal.SIGKILL)
+    return outcome(job, len(alive) and 1)
+
+
 def launcher_killed(folder: Path, rng: random.Random, reference: Reference) -> Trial:
     """restart: SIGKILL to mpirun itself."""
     job = restarting(folder)
@@ -130,6 +142,7 @@ CLASSES = (
     ranks_killed_at_once,
     rank_stopped,
     restarted,
+    killed_at_the_start,
     launcher_killed,
     bit_flipped,
     snapshot_damaged,
