@@ -170,10 +170,10 @@ def end(child: subprocess.Popen[str]) -> None:
 def left_by(result: Path) -> dict[str, Any]:
     """Return what a run left, {} if it was not complete: Open MPI may end with status 0 when it has lost a host."""
     try:
-        found: dict[str, Any] = json.loads(result.read_text())
+        found = json.loads(result.read_text())
     except (OSError, ValueError, RecursionError):
         return {}
-    return {} if found.get("status") == "running" else found
+    return found if isinstance(found, dict) and found.get("status") != "running" else {}
 
 
 def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:

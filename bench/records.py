@@ -53,15 +53,14 @@ def parse(content: bytes, path: Path) -> Iterator[Record]:
     for number, line in enumerate(content.splitlines(), start=1):
         try:
             record = json.loads(line)
-            version = record["schema_version"]
+            newer = record["schema_version"] > SCHEMA_VERSION
             fits = isinstance(record["metrics"], dict) and record["verdict"] in (VALID, DEGRADED, INVALID)
-            record["suite"], record["point"], record["repeat"], record["reasons"]
+            fits &= isinstance(record["reasons"], list) and isinstance(record["repeat"], int)
+            fits &= isinstance(record["suite"], str) and isinstance(record["point"], str)
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise UsageError(
-                f"{path}, line {number}: not a record; restore the file or start with another --out"
-            ) from None
-        if version > SCHEMA_VERSION:
-            raise UsageError(f"{path}, line {number}: written by a newer bench (schema {version}); update mpinn")
+            newer = fits = False
+        if newer:
+            raise UsageError(f"{path}, line {number}: written by a newer bench; update mpinn")
         if not fits:
             raise UsageError(f"{path}, line {number}: not a record; restore the file or start with another --out")
         yield record

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import records
+from bench import measure, oracle, records
 from mpinn.errors import UsageError
 
 RECORD = {"suite": "s", "point": "p", "repeat": 0, "verdict": "VALID", "reasons": [], "metrics": {}, "units": {}}
@@ -65,3 +65,44 @@ def test_a_newer_schema_is_refused_and_says_so(tmp_path: Path) -> None:
 def test_a_directory_without_records_says_how_to_make_some(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="bench run"):
         records.existing(tmp_path)
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**40) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+line = st.one_of(
+    plain,
+    st.sampled_from(["schema_version", *RECORD]).flatmap(lambda key: plain.map(lambda value: RECORD | {key: value})),
+)
+
+
+@given(
+    st.binary(max_size=200) | st.lists(line, max_size=3).map(lambda found: "\n".join(map(json.dumps, found)).encode())
+)
+def test_any_bytes_are_records_or_one_line_that_names_the_file(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    (folder / records.FILE).write_bytes(content + b"\n")
+    try:
+        found = records.read(folder)
+    except UsageError as error:
+        assert str(folder) in str(error) and "\n" not in str(error)
+    else:
+        assert all(one["verdict"] in ("VALID", "DEGRADED", "INVALID") for one in found)
+
+
+results = st.fixed_dictionaries(
+    {}, optional={"status": plain | st.just("completed"), "epochs": plain | st.lists(plain), "kernel_error": plain}
+)
+
+
+@given(st.binary(max_size=200) | (plain | results).map(lambda found: json.dumps(found).encode()))
+def test_any_bytes_are_a_complete_result_or_none(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("any") / "result.json"
+    path.write_bytes(content)
+    found = oracle.kept(path, 1)
+    assert found is None or (found["status"] == "completed" and len(found["epochs"]) >= 1)
+    assert isinstance(measure.left_by(path), dict)

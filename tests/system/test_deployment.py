@@ -5,6 +5,7 @@ The tests build on each other, in this order, as a user's days would.
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import hosts
+from tests.faults.job import undisturbed
 from tests.system.cluster import CHECKOUT, HOSTS, STATE, Control, changes, cluster, on, script, until
 
 GOVERNOR = "/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
@@ -143,6 +146,13 @@ def test_the_user_has_no_rights_and_the_hosts_know_one_another(control: Control)
 def test_status_shows_every_host(control: Control) -> None:
     said = control.well("status.yml").replace("\u00a0", " ")
     assert all(re.search(rf"{host} +\S+ +- ondemand .* Open MPI 5", said) for host in HOSTS)
+
+
+def test_training_goes_on_without_a_host_whose_cable_is_cut(control: Control) -> None:
+    reference = undisturbed(hosts.Job())
+    trial = hosts.link_cut(Path(), random.Random(0), reference)
+    hosts.clear()
+    assert trial.survived and trial.hash == reference.hash and trial.faults == 1
 
 
 def governors() -> list[str]:
