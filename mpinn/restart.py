@@ -103,7 +103,8 @@ class Job:
     def __init__(self, command: list[str], environment: dict[str, str], ear: Ear, token: bytes) -> None:
         """ear, token: where and how its ranks are heard."""
         self.ear, self.token = ear, token
-        self.begun = self.done = False
+        self.begun = False
+        self.done: int | None = None  # the exit status of training that has come to its end
         self.silence, self.most = 0.0, float("inf")  # seconds without a sign of life, and after how many none is left
         self.asked_to_end = 0  # by this signal
         self.process = subprocess.Popen(command, env=environment)
@@ -113,7 +114,10 @@ class Job:
         self.process.send_signal(number)
 
     def end(self) -> int:
-        """Wait for the end, and pass on signals that ask for it; return the exit status, or 128 + the signal."""
+        """Wait for the end, and pass on signals that ask for it; return the exit status, or 128 + the signal.
+
+        If mpirun does not end with its ranks, it is killed.
+        """
         earlier = {number: signal.signal(number, self.pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
         while self.process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -126,7 +130,11 @@ class Job:
         self.listen()
         for number, handler in earlier.items():
             signal.signal(number, handler)
-        return 128 + self.asked_to_end if self.asked_to_end else self.process.returncode
+        if self.asked_to_end:
+            return 128 + self.asked_to_end
+        if self.done is not None and self.silence > self.most:
+            return self.done
+        return self.process.returncode
 
     def listen(self) -> None:
         """Note what the ranks say. Silence is counted in ticks: who was stopped has not listened."""
@@ -137,12 +145,14 @@ class Job:
                 (self.most,) = struct.unpack_from("<d", message, len(self.token + BEAT))
             elif message == self.token + LOST:
                 self.silence, self.most = 0.0, LAST
-            elif message == self.token + DONE:
-                self.done = True
+            elif message.startswith(self.token + DONE):
+                (self.done,) = struct.unpack_from("<i", message, len(self.token + DONE))
 
     def complete(self, status: int) -> bool:
         """Return whether it ended by itself: Open MPI may end with status 0 when it has lost a host."""
-        return self.done or status in (UsageError.status, *STATUS.values()) or (status == 0 and not self.begun)
+        return (
+            self.done is not None or status in (UsageError.status, *STATUS.values()) or (status == 0 and not self.begun)
+        )
 
 
 def supervise(

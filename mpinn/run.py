@@ -165,19 +165,19 @@ class Run:
             except MpinnError as error:
                 self.status, self.error = "failed", str(error)
                 self.write_result()
-                self.end_watch()
+                self.end_watch(error.status)
                 raise
             except Exception as error:
                 if not recovery.possible(self, error):
                     raise
                 problem = error
-        self.end_watch()
+        self.end_watch(STATUS.get(request, 0))
         self.screen.close(self.closing_line(), signalled=request in STATUS)
         return request
 
-    def end_watch(self) -> None:
+    def end_watch(self, status: int) -> None:
         if self.watch:
-            self.watch.stop()
+            self.watch.stop(status)
 
     def train_to_the_end(self) -> str:
         """Train until something ends it, and write the result; return the name of the request, or an empty string."""

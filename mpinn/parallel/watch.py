@@ -108,11 +108,11 @@ class Watch:
         self.tell_the_launcher(LOST)
         self.world.abort(1)
 
-    def stop(self) -> None:
+    def stop(self, status: int) -> None:
         """End this rank's part: the run has come to its end, or to an error that it would come to again."""
         self.ended.set()
         self.thread.join()
-        self.tell_the_launcher(DONE)
+        self.tell_the_launcher(DONE + struct.pack("<i", status))
         self.ear.close()
 
 
