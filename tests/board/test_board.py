@@ -42,6 +42,12 @@ def copy(source: Path, target: str) -> None:
     subprocess.run(command, check=True)
 
 
+def bring(name: str, folder: Path) -> None:
+    """Copy a file of the board's /var/tmp from it."""
+    command = ["scp", *SSH.split(), "-P", "2222", "-q", f"admin@127.0.0.1:/var/tmp/{name}", folder]
+    subprocess.run(command, check=True)
+
+
 class Control:
     """The control machine: an inventory of one board."""
 
@@ -132,11 +138,22 @@ def test_any_number_of_ranks_learns_the_same_there_and_nearly_the_same_here(
     here = options.format(data, tmp_path / "snapshots", tmp_path / "here.json")
     subprocess.run([sys.executable, "-m", "mpinn.train", *here.split()], check=True)
     ssh("cp snapshots4/*.mpinn /var/tmp/there.mpinn; chmod a+r /var/tmp/there.mpinn")
-    subprocess.run(
-        ["scp", *SSH.split(), "-P", "2222", "-q", "admin@127.0.0.1:/var/tmp/there.mpinn", tmp_path], check=True
-    )
+    bring("there.mpinn", tmp_path)
     there, ours = (checkpoint.load(tmp_path / name).weights for name in ("there.mpinn", "snapshots"))
     assert np.abs(there - ours).max() < 1e-5
+    # Each goes on from what the other saved.
+    went_on = "--data {} --epochs 2 --quiet --resume {} --checkpoint {}"
+    (saved,) = (tmp_path / "snapshots").glob("*.mpinn")
+    copy(saved, "/var/tmp/here.mpinn")
+    ssh(
+        f"mpirun -n 2 {PYTHON} -m mpinn.train {went_on.format('/var/tmp/digits.npz', '/var/tmp/here.mpinn', 'went-on')}"
+    )
+    ssh("cp went-on/*.mpinn /var/tmp/there-2.mpinn; chmod a+r /var/tmp/there-2.mpinn")
+    bring("there-2.mpinn", tmp_path)
+    here = went_on.format(data, tmp_path / "there.mpinn", tmp_path / "went-on")
+    subprocess.run([sys.executable, "-m", "mpinn.train", *here.split()], check=True)
+    there, ours = (checkpoint.load(tmp_path / name).weights for name in ("there-2.mpinn", "went-on"))
+    assert np.abs(there - ours).max() < 1e-4
 
 
 def test_results_come_home(control: Control, tmp_path: Path) -> None:
