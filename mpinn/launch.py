@@ -134,8 +134,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--restarts",
         type=int,
+        default=10,
         metavar="N",
-        help="start the job again at most N times (default: restart 10, ulfm 0)",
+        help="start the job again at most N times (default: 10; under ulfm only with --checkpoint)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the command and stop")
     parser.add_argument("options", nargs="*", metavar="-- TRAIN OPTIONS", help="see python -m mpinn.train --help")
@@ -157,8 +158,11 @@ def main(arguments: list[str] | None = None) -> None:
     check_vendor(launcher)
     if not asked.force:
         check_ranks(mpi, ranks, hosts)
-    if asked.restarts and asked.fault_tolerance == "off":
-        raise UsageError("--restarts needs --fault-tolerance restart or ulfm")
+    if asked.restarts < 0:
+        raise UsageError(f"--restarts {asked.restarts}: at least 0")
+    saving = restart.place_of_snapshots(asked.options)
+    if asked.fault_tolerance == "restart" and saving is None:
+        raise UsageError("--fault-tolerance restart needs --checkpoint DIR among the training options, to go on from")
     if asked.fault_tolerance == "ulfm" and launcher.vendor != "openmpi":
         raise UsageError("--fault-tolerance ulfm needs Open MPI 5; restart does with any MPI")
 
@@ -176,10 +180,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(shlex.join(first))
         return
     sys.stdout.flush()
-    restarts = (10 if asked.fault_tolerance == "restart" else 0) if asked.restarts is None else asked.restarts
-    if restarts:
+    if asked.fault_tolerance != "off" and saving and asked.restarts:
         with tempfile.TemporaryDirectory(prefix="mpinn-") as scratch:
-            sys.exit(restart.supervise(command, asked.hostfile, asked.options, restarts, Path(scratch)))
+            sys.exit(restart.supervise(command, asked.hostfile, asked.options, saving, asked.restarts, Path(scratch)))
     os.execvp(first[0], first)
 
 

@@ -33,12 +33,10 @@ def option(words: Sequence[str], name: str) -> str | None:
     return value
 
 
-def place_of_snapshots(words: Sequence[str]) -> Path:
-    """Return the directory in which a training command saves. Raises UsageError without one."""
+def place_of_snapshots(words: Sequence[str]) -> Path | None:
+    """Return the directory in which a training command saves, or None."""
     place = option(words, "--checkpoint") or option(words, "--resume")
-    if place is None or Path(place).is_file():
-        raise UsageError("--fault-tolerance restart needs --checkpoint DIR among the training options, to go on from")
-    return Path(place)
+    return None if place is None or Path(place).is_file() else Path(place)
 
 
 def going_on(words: Sequence[str], place: Path) -> list[str]:
@@ -159,15 +157,15 @@ def supervise(
     line: Callable[[Path | None, list[str], str], list[str]],
     hostfile: Path | None,
     words: list[str],
+    place: Path,
     most: int,
     scratch: Path,
 ) -> int:
     """Run a job and start it again, at most so many times, until it ends by itself; return its exit status.
 
-    line: makes the launcher's command of a hostfile, training options and NAME=VALUE for the environment. scratch:
-    directory for a hostfile of fewer hosts. Raises UsageError, MpinnError.
+    line: makes the launcher's command of a hostfile, training options and NAME=VALUE for the environment. place: where
+    it saves snapshots; scratch: directory for a hostfile of fewer hosts. Raises UsageError, MpinnError.
     """
-    place = place_of_snapshots(words)
     found = checkpoint.files(place)[:1]  # of an earlier job, which may have been another
     environment = dict(os.environ)
     began = time.time()

@@ -4,12 +4,14 @@ A rank that is stopped, that swaps, or whose cable is cut keeps the others waiti
 datagrams of a thread of their own; the ranks make a ring, each listening for the next.
 """
 
+import contextlib
 import logging
 import os
 import secrets
 import signal
 import struct
 import threading
+from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
@@ -68,7 +70,7 @@ class Watch:
             elif silence < self.warning and warned == neighbour:
                 warned = None
                 log.warning("rank %d on %s answers again", neighbour.rank, neighbour.host)
-            if silence > self.timeout:
+            if silence > self.timeout or (silence > self.warning and self.is_gone(neighbour)):
                 self.end(neighbour)
 
     def beat(self) -> None:
@@ -91,17 +93,20 @@ class Watch:
         if self.sign(neighbour.rank) in self.ear.hear():
             self.heard = (neighbour, monotonic())
 
+    def is_gone(self, neighbour: Neighbour) -> bool:
+        """Return whether the neighbour was a process of this host, and is none any more."""
+        return neighbour.host == self.world.host and not Path(f"/proc/{neighbour.pid}").exists()
+
     def end(self, neighbour: Neighbour) -> None:
         """Kill the neighbour where it is on this host; else end the run, for MPI would wait for it."""
-        if neighbour.host == self.world.host:
-            try:
+        if self.is_gone(neighbour):
+            problem = "is dead, and MPI goes on waiting for it"
+        elif neighbour.host == self.world.host:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(neighbour.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                problem = "is dead, and MPI goes on waiting for it"
-            else:
-                log.warning("rank %d on %s is taken for dead, and killed", neighbour.rank, neighbour.host)
-                self.heard = (neighbour, monotonic())
-                return
+            log.warning("rank %d on %s is taken for dead, and killed", neighbour.rank, neighbour.host)
+            self.heard = (neighbour, monotonic())
+            return
         else:
             problem = f"has not answered for {self.timeout:.0f} s and cannot be killed from here"
         log.error("rank %d on %s %s: the run ends", neighbour.rank, neighbour.host, problem)

@@ -33,6 +33,12 @@ def ulfm_launcher() -> tuple[str, ...]:
     return (*("mpirun", "--oversubscribe", "--with-ft", "ulfm", "-n", str(RANKS)), sys.executable, "-m", "mpinn.train")
 
 
+def supervised(folder: Path, how: str, *options: str) -> Job:
+    place = ("--checkpoint", str(folder / "snapshots"))
+    launch = (sys.executable, "-m", "mpinn.launch", "--fault-tolerance", how, "-n", str(RANKS), "--force", "--")
+    return Job(folder, *place, *options, launcher=launch)
+
+
 def killed(folder: Path, rng: random.Random, reference: Reference, ranks: list[int]) -> Trial:
     job = Job(folder, *ULFM, launcher=ulfm_launcher())
     return outcome(job, strike(job, rng, 2 * reference.seconds, ranks, signal.SIGKILL))
@@ -49,8 +55,10 @@ def rank_0_killed(folder: Path, rng: random.Random, reference: Reference) -> Tri
 
 
 def many_ranks_killed(folder: Path, rng: random.Random, reference: Reference) -> Trial:
-    """ulfm: SIGKILL to three to six of eight ranks, each at a moment of its own."""
-    return killed(folder, rng, reference, rng.sample(range(RANKS), rng.randint(3, RANKS - 2)))
+    """ulfm, with snapshots: SIGKILL to three to six of eight ranks, each at a moment of its own."""
+    job = supervised(folder, "ulfm")
+    ranks = rng.sample(range(RANKS), rng.randint(3, RANKS - 2))
+    return outcome(job, strike(job, rng, 2 * reference.seconds, ranks, signal.SIGKILL))
 
 
 def ranks_killed_at_once(folder: Path, rng: random.Random, reference: Reference) -> Trial:
@@ -71,21 +79,15 @@ def rank_stopped(folder: Path, rng: random.Random, reference: Reference) -> Tria
     return outcome(job, strike(job, rng, reference.seconds, [rng.randrange(RANKS)], signal.SIGSTOP))
 
 
-def restarting(folder: Path, *options: str) -> Job:
-    place = ("--checkpoint", str(folder / "snapshots"))
-    launch = (sys.executable, "-m", "mpinn.launch", "--fault-tolerance", "restart", "-n", str(RANKS), "--force", "--")
-    return Job(folder, *place, *options, launcher=launch)
-
-
 def restarted(folder: Path, rng: random.Random, reference: Reference) -> Trial:
     """restart: SIGKILL to a random rank; the job ends and goes on from its last snapshot."""
-    job = restarting(folder)
+    job = supervised(folder, "restart")
     return outcome(job, strike(job, rng, reference.seconds, [rng.randrange(RANKS)], signal.SIGKILL))
 
 
 def killed_at_the_start(folder: Path, rng: random.Random, reference: Reference) -> Trial:
     """restart: SIGKILL to a rank while MPI, the data or the kernel are being made ready."""
-    job = restarting(folder)
+    job = supervised(folder, "restart")
     while not job.ranks() and job.process.poll() is None:
         time.sleep(0.01)
     time.sleep(rng.uniform(0, 1.5))
@@ -96,8 +98,8 @@ def killed_at_the_start(folder: Path, rng: random.Random, reference: Reference) 
 
 
 def launcher_killed(folder: Path, rng: random.Random, reference: Reference) -> Trial:
-    """restart: SIGKILL to mpirun itself."""
-    job = restarting(folder)
+    """restart, or ulfm with snapshots: SIGKILL to mpirun itself."""
+    job = supervised(folder, rng.choice(("restart", "ulfm")))
     wait_for_training(job.process)
     time.sleep(rng.uniform(0, reference.seconds))
     children = Path(f"/proc/{job.process.pid}/task/{job.process.pid}/children").read_text().split()
