@@ -34,6 +34,11 @@ class Neighbour(NamedTuple):
     port: int
 
 
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 class Watch:
     """Sends this rank's beats and listens for its neighbour's; says when they stay out, and ends it in the end."""
 
@@ -51,9 +56,9 @@ class Watch:
     def join(self) -> None:
         """Make a ring of the ranks there are. Every rank calls it."""
         mine = Neighbour(self.world.start_rank, self.world.host, os.getpid(), addresses(), self.ear.port)
-        ring = [Neighbour(*one) for one in self.world.comm.allgather(tuple(mine))]
-        self.listener = ring[self.world.rank - 1]
-        self.heard: tuple[Neighbour, float] = (ring[(self.world.rank + 1) % len(ring)], monotonic())
+        self.ring = [Neighbour(*one) for one in self.world.comm.allgather(tuple(mine))]
+        self.listener = self.ring[self.world.rank - 1]
+        self.heard: tuple[Neighbour, float] = (self.ring[(self.world.rank + 1) % len(self.ring)], monotonic())
 
     def run(self) -> None:
         warned: Neighbour | None = None
@@ -102,8 +107,7 @@ class Watch:
         if self.is_gone(neighbour):
             problem = "is dead, and MPI goes on waiting for it"
         elif neighbour.host == self.world.host:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(neighbour.pid, signal.SIGKILL)
+            kill(neighbour.pid)
             log.warning("rank %d on %s is taken for dead, and killed", neighbour.rank, neighbour.host)
             self.heard = (neighbour, monotonic())
             return
@@ -111,6 +115,10 @@ class Watch:
             problem = f"has not answered for {self.timeout:.0f} s and cannot be killed from here"
         log.error("rank %d on %s %s: the run ends", neighbour.rank, neighbour.host, problem)
         self.tell_the_launcher(LOST)
+        for one in self.ring:  # MPI may wait for the lost host when it aborts, too
+            if one.host == self.world.host and one.rank != self.world.start_rank:
+                kill(one.pid)
+        signal.alarm(1)
         self.world.abort(1)
 
     def stop(self, status: int) -> None:

@@ -80,9 +80,10 @@ class Job:
 
 
 def came(job: Job) -> Trial:
-    """Return what came of a job that had to be started again, or else had ended before."""
+    """Return what came of a job that had to be started again, or else had ended before; no rank may be left."""
     trial = outcome(job, 1)
-    return trial._replace(faults=len(job.said().get("failures", [])))
+    left = "".join(on(host, "pgrep -u mpinn -f mpinn.train") for host in HOSTS)
+    return trial._replace(survived=trial.survived and not left, faults=len(job.said().get("failures", [])))
 
 
 def link_cut(folder: Path, rng: random.Random, reference: Reference) -> Trial:
