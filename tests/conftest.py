@@ -8,12 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mpinn.parallel.launched import launched
 
 MPI_TESTS = Path(__file__).parent / "mpi"
 NAMED_TESTS = [Path(__file__).parent / "system", Path(__file__).parent / "board"]
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is slow
+hypothesis.settings.load_profile("any machine")
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
     os.environ.setdefault(variable, "1")
 

@@ -101,7 +101,7 @@ def test_killed_while_writing_the_last_good_snapshot_is_there(tmp_path: Path) ->
         last = newest
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_damage_is_a_usage_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(checkpoint.encode(snapshot()))
@@ -120,7 +120,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["schema_version", "settings", "epoch", "round", "velocity", "history"]), JSON)
 def test_a_header_that_lies_is_a_usage_error_or_harmless(key: str, value: object) -> None:
     """With a right checksum: whoever made the file meant it."""

@@ -199,7 +199,7 @@ def datasets(draw: st.DrawFn) -> Dataset:
     return Dataset("any", shape, classes, images[:train], labels[:train], images[train:], labels[train:])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(datasets(), st.booleans())
 def test_any_data_are_the_same_through_all_formats(written: Dataset, header: bool) -> None:
     for kind in FORMATS:
@@ -611,7 +611,7 @@ ANY_FILES = {
 }
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.fixed_dictionaries({}, optional=ANY_FILES))
 def test_any_bytes_give_a_data_set_or_one_line(content: Files) -> None:
     check_any(content)
@@ -642,13 +642,13 @@ def nearly_good(draw: st.DrawFn) -> Files:
     return content | {name: draw(mutated(content[name]))}
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(nearly_good())
 def test_nearly_good_files_give_a_data_set_or_one_line(content: Files) -> None:
     check_any(content)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.lists(st.sampled_from(["0", "7", "255", "256", "65536", "", " 3 ", "1.5", "x"]), max_size=4),

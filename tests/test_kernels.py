@@ -112,7 +112,7 @@ def test_native_is_within_1e5_of_reference_after_a_worker_batch(network: Network
     np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     sizes=st.builds(
         lambda pixels, rest: [pixels, *rest], st.integers(30, 60), st.lists(st.integers(1, 40), min_size=1, max_size=4)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpinn import merge
@@ -13,7 +13,6 @@ from mpinn.kernels import native_merge
 WEIGHTS = st.floats(-8191, 8191, width=32)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_the_sum_is_the_same_in_any_order_and_grouping(data: st.DataObject) -> None:
     workers = data.draw(st.integers(1, 12))
@@ -44,7 +43,6 @@ def test_the_sum_is_the_same_in_any_order_and_grouping(data: st.DataObject) -> N
     st.none() | st.floats(0, 0.99),
     st.integers(0, 2**32 - 1),
 )
-@settings(deadline=None)
 def test_native_and_numpy_give_the_same_bits(size: int, counts: list[int], momentum: float | None, seed: int) -> None:
     rng = np.random.default_rng(seed)
     vectors = rng.uniform(-2, 2, (len(counts), size)).astype(np.float32) ** 5

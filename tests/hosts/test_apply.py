@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mpinn.errors import MpinnError
@@ -29,7 +29,6 @@ PIECES = [b"# >>> mpinn (profile x) >>>\n", b"# <<< mpinn <<<\n", b"\n", b"a = 1
 contents = st.none() | st.binary() | st.lists(st.sampled_from(PIECES)).map(b"".join)
 
 
-@settings(deadline=None)
 @given(contents)
 def test_undo_restores_every_byte_and_twice_is_once(before: bytes | None) -> None:
     assume(before is None or not BLOCK.search(before))
@@ -41,7 +40,6 @@ def test_undo_restores_every_byte_and_twice_is_once(before: bytes | None) -> Non
     assert removed(applied) == removed(another) == before
 
 
-@settings(deadline=None)
 @given(st.binary(), st.binary())
 def test_undo_keeps_what_was_written_around_the_block_later(before: bytes, after: bytes) -> None:
     assume(not BLOCK.search(before) and b"# >>> mpinn" not in after)

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpinn.errors import UsageError
@@ -230,7 +230,6 @@ plain = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(plain, st.sampled_from(["machine", "mpi", "ranks", "limits", "published", "name"]))
 def test_whatever_a_file_holds_it_is_a_profile_or_a_usage_error(value: Any, key: str) -> None:
     for content in (value, VALID | {key: value}):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpinn.errors import UsageError
@@ -37,7 +37,6 @@ def test_what_is_refused(hosts: list[str], complaint: str) -> None:
         hostfile(hosts, "openmpi")
 
 
-@settings(deadline=None)
 @given(st.text() | st.from_regex(r"[a-z0-9.\-: ;$\n]+"))
 @example("node\n")
 @example("node slots=99")
