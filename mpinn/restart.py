@@ -130,9 +130,7 @@ class Job:
             signal.signal(number, handler)
         if self.asked_to_end:
             return 128 + self.asked_to_end
-        if self.done is not None and self.silence > self.most:
-            return self.done
-        return self.process.returncode
+        return self.process.returncode if self.done is None else self.done
 
     def listen(self) -> None:
         """Note what the ranks say. Silence is counted in ticks: who was stopped has not listened."""

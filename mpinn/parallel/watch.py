@@ -6,6 +6,7 @@ datagrams of a thread of their own; the ranks make a ring, each listening for th
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import signal
@@ -122,11 +123,16 @@ class Watch:
         self.world.abort(1)
 
     def stop(self, status: int) -> None:
-        """End this rank's part: the run has come to its end, or to an error that it would come to again."""
+        """End this rank's part: the run has come to its end, or to an error that it would come to again.
+
+        MPI may wait for a lost host when it finalizes, too; it is given as long as the others were.
+        """
         self.ended.set()
         self.thread.join()
         self.tell_the_launcher(DONE + struct.pack("<i", status))
         self.ear.close()
+        if math.isfinite(self.timeout):
+            signal.alarm(math.ceil(self.timeout))
 
 
 def start(world: World, warning: float | None, timeout: float | None, launcher: Launcher | None) -> Watch | None:

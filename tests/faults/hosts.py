@@ -29,6 +29,7 @@ experiments:
   strong: {title: Over ranks, ranks: [3, 6], workers: 16, options: {epochs: 2, merge: block-momentum, worker_batch: 50}}
 """
 MOST_RUNS = 4
+SOON = 12  # seconds for a rank to end that hears of no other
 
 
 def start(*words: str) -> subprocess.Popen[str]:
@@ -80,10 +81,10 @@ class Job:
 
 
 def came(job: Job) -> Trial:
-    """Return what came of a job that had to be started again, or else had ended before; no rank may be left."""
+    """Return what came of a job that had to be started again, or else had ended before; no rank may stay."""
     trial = outcome(job, 1)
-    left = "".join(on(host, "pgrep -u mpinn -f mpinn.train") for host in HOSTS)
-    return trial._replace(survived=trial.survived and not left, faults=len(job.said().get("failures", [])))
+    gone = until(lambda: not any(on(host, "pgrep -u mpinn -f mpinn.train") for host in HOSTS), SOON)
+    return trial._replace(survived=trial.survived and gone, faults=len(job.said().get("failures", [])))
 
 
 def link_cut(folder: Path, rng: random.Random, reference: Reference) -> Trial:
