@@ -72,6 +72,7 @@ class World:
         self.start_rank: int = comm.rank
         self.start_size: int = comm.size
         self.adopt(comm, node)
+        self.home = self.members[0].host  # of rank 0, and so of the files that it writes
 
     def adopt(self, comm: Any, node: Any = None) -> None:
         """Take these ranks for all. Every one of them calls it."""
@@ -99,9 +100,12 @@ class World:
         self.mortal = True
 
     def shrink(self) -> None:
-        """Go on with the ranks that are left, from wherever they are. Every one of them calls it, if need be again."""
+        """Go on with the ranks that are left, from wherever they are; those of rank 0's host come first.
+
+        Every one of them calls it, if need be again.
+        """
         self.comm.Revoke()
-        self.adopt(self.comm.Shrink())
+        self.adopt(self.comm.Shrink().Split(0, self.host != self.home))
 
     def agree(self) -> None:
         """Where ranks may be lost, raise MPI.Exception on every rank if one was, or on none.
