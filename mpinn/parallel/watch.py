@@ -17,10 +17,12 @@ from time import monotonic
 from typing import NamedTuple
 
 from mpinn.beats import BEAT, DONE, LOOPBACK, LOST, Ear, Launcher, addresses
-from mpinn.parallel.world import World
+from mpinn.parallel.world import World, survives
 
 log = logging.getLogger("mpinn")
 
+KILL = b"kill"
+GRACE = 2.0  # seconds for MPI to notice a rank that another host was asked to kill
 PERIOD = 0.25  # of the seconds until the warning, between two beats
 SLOWEST = 1.0  # seconds between two beats
 
@@ -49,6 +51,7 @@ class Watch:
         self.warning, self.timeout = warning, timeout
         self.token = world.comm.bcast(secrets.token_bytes(8))  # of this run: a stray datagram is no beat
         self.ear = Ear()
+        self.asked: Neighbour | None = None  # that ranks of its own host kill it
         self.ended = threading.Event()
         self.join()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -94,17 +97,25 @@ class Watch:
             self.ear.say(self.launcher.token + word, self.launcher.addresses, self.launcher.port)
 
     def listen(self) -> None:
-        """Note whether the neighbour has beaten."""
+        """Note whether the neighbour has beaten; kill a rank of this host where another host asks for it."""
         neighbour, _ = self.heard
-        if self.sign(neighbour.rank) in self.ear.hear():
-            self.heard = (neighbour, monotonic())
+        condemned = {KILL + self.sign(one.rank): one for one in self.beside(self.world.host)}
+        for message in self.ear.hear():
+            if message == self.sign(neighbour.rank):
+                self.heard = (neighbour, monotonic())
+            elif message in condemned:
+                kill(condemned[message].pid)
+
+    def beside(self, host: str) -> list[Neighbour]:
+        """Return the ranks of a host, but for this one."""
+        return [one for one in self.ring if one.host == host and one.rank != self.world.start_rank]
 
     def is_gone(self, neighbour: Neighbour) -> bool:
         """Return whether the neighbour was a process of this host, and is none any more."""
         return neighbour.host == self.world.host and not Path(f"/proc/{neighbour.pid}").exists()
 
     def end(self, neighbour: Neighbour) -> None:
-        """Kill the neighbour where it is on this host; else end the run, for MPI would wait for it."""
+        """Kill the neighbour, or have it killed, where it can be; else end the run, for MPI would wait for it."""
         if self.is_gone(neighbour):
             problem = "is dead, and MPI goes on waiting for it"
         elif neighbour.host == self.world.host:
@@ -112,13 +123,19 @@ class Watch:
             log.warning("rank %d on %s is taken for dead, and killed", neighbour.rank, neighbour.host)
             self.heard = (neighbour, monotonic())
             return
+        elif survives() and self.asked != neighbour:
+            self.asked = neighbour
+            for one in self.beside(neighbour.host):
+                self.ear.say(KILL + self.sign(neighbour.rank), one.addresses, one.port)
+            log.warning("rank %d on %s is taken for dead, and to be killed there", neighbour.rank, neighbour.host)
+            self.heard = (neighbour, monotonic() - self.timeout + GRACE)
+            return
         else:
             problem = f"has not answered for {self.timeout:.0f} s and cannot be killed from here"
         log.error("rank %d on %s %s: the run ends", neighbour.rank, neighbour.host, problem)
         self.tell_the_launcher(LOST)
-        for one in self.ring:  # MPI may wait for the lost host when it aborts, too
-            if one.host == self.world.host and one.rank != self.world.start_rank:
-                kill(one.pid)
+        for one in self.beside(self.world.host):  # MPI may wait for the lost host when it aborts, too
+            kill(one.pid)
         signal.alarm(1)
         self.world.abort(1)
 

@@ -18,7 +18,8 @@ HOME = "/home/mpinn"
 FOLDER = f"{HOME}/trial"
 HOSTFILE = ("--hostfile", f"{HOME}/hosts.txt")
 PYTHON = f"{HOME}/current/environment/bin/python"
-LAUNCH = (PYTHON, "-m", "mpinn.launch", *HOSTFILE, "-n", "6", "--force", "--fault-tolerance", "restart")
+LAUNCH = (PYTHON, "-m", "mpinn.launch", *HOSTFILE, "-n", "6", "--force", "--fault-tolerance")
+RANK = f"^{PYTHON} -m mpinn.train"  # as `ps` shows it
 BENCH = (PYTHON, "-m", "bench", "run", f"{FOLDER}/suite.yml", *HOSTFILE, "--out", f"{FOLDER}/results")
 SUITE = """
 title: Faults
@@ -59,10 +60,10 @@ def clear() -> None:
 class Job:
     """A training run over all hosts, which is started again where it must be."""
 
-    def __init__(self) -> None:
+    def __init__(self, how: str = "restart", *options: str) -> None:
         clear()
         places = ("--checkpoint", f"{FOLDER}/snapshots", "--result", f"{FOLDER}/result.json")
-        self.process = start(*LAUNCH, "--", *SETTINGS, *places)
+        self.process = start(*LAUNCH, how, "--", *SETTINGS, *places, *options)
 
     def end(self) -> int:
         """Wait for the end and return the exit status; kill what is left."""
@@ -81,7 +82,7 @@ class Job:
 
 
 def came(job: Job) -> Trial:
-    """Return what came of a job that had to be started again, or else had ended before; no rank may stay."""
+    """Return what came of a job that something was done to, where it had not ended before; no rank may stay."""
     trial = outcome(job, 1)
     gone = until(lambda: not any(on(host, "pgrep -u mpinn -f mpinn.train") for host in HOSTS), SOON)
     return trial._replace(survived=trial.survived and gone, faults=len(job.said().get("failures", [])))
@@ -121,6 +122,19 @@ def host_slow(folder: Path, rng: random.Random, reference: Reference) -> Trial:
     return trial._replace(survived=trial.survived and not job.said()["failures"])
 
 
+def rank_of_a_host_stopped(folder: Path, rng: random.Random, reference: Reference) -> Trial:
+    """ulfm: SIGSTOP to a rank of any host; a rank beside it kills it, and those of all hosts go on."""
+    job = Job("ulfm", "--stall-warning", "1", "--stall-timeout", "2")
+    wait_for_training(job.process)
+    time.sleep(rng.uniform(0, reference.seconds))
+    host = rng.choice(HOSTS)
+    ranks = on(host, f"pgrep -u mpinn -f '{RANK}'").split()
+    if ranks:
+        on(host, f"kill -STOP {rng.choice(ranks)}")
+    trial = came(job)
+    return trial._replace(survived=trial.survived and all(one["cause"] == "lost" for one in job.said()["failures"]))
+
+
 def bench_disturbed(folder: Path, rng: random.Random, reference: Reference) -> Trial:
     """A cable is pulled while a benchmark runs; the same command goes on: no record is lost, and none is wrong."""
     clear()
@@ -145,7 +159,7 @@ def bench_disturbed(folder: Path, rng: random.Random, reference: Reference) -> T
     return Trial(whole, reference.hash if whole else "", int(struck), 0.0)
 
 
-CLASSES = (link_cut, host_killed, host_slow, bench_disturbed)
+CLASSES = (link_cut, host_killed, host_slow, rank_of_a_host_stopped, bench_disturbed)
 
 
 @contextmanager

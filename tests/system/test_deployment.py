@@ -148,11 +148,13 @@ def test_status_shows_every_host(control: Control) -> None:
     assert all(re.search(rf"{host} +\S+ +- ondemand .* Open MPI 5", said) for host in HOSTS)
 
 
-def test_training_goes_on_without_a_host_whose_cable_is_cut(control: Control) -> None:
+def test_training_goes_on_without_a_rank_and_without_a_host(control: Control) -> None:
     reference = undisturbed(hosts.Job())
-    trial = hosts.link_cut(Path(), random.Random(0), reference._replace(seconds=reference.seconds / 2))
-    hosts.clear()
-    assert trial.survived and trial.hash == reference.hash and trial.faults == 1
+    midst = reference._replace(seconds=reference.seconds / 2)
+    for fault in (hosts.rank_of_a_host_stopped, hosts.link_cut):
+        trial = fault(Path(), random.Random(0), midst)
+        hosts.clear()
+        assert trial.survived and trial.hash == reference.hash and trial.faults == 1
 
 
 def governors() -> list[str]:
