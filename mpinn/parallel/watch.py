@@ -51,7 +51,7 @@ class Watch:
         self.warning, self.timeout = warning, timeout
         self.token = world.comm.bcast(secrets.token_bytes(8))  # of this run: a stray datagram is no beat
         self.ear = Ear()
-        self.asked: Neighbour | None = None  # that ranks of its own host kill it
+        self.condemned: Neighbour | None = None  # and so will not answer again
         self.ended = threading.Event()
         self.join()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -76,7 +76,7 @@ class Watch:
             if silence > self.warning and warned != neighbour:
                 warned = neighbour
                 log.warning("rank %d on %s has not answered for %.1f s", neighbour.rank, neighbour.host, silence)
-            elif silence < self.warning and warned == neighbour:
+            elif silence < self.warning and warned == neighbour != self.condemned:
                 warned = None
                 log.warning("rank %d on %s answers again", neighbour.rank, neighbour.host)
             if silence > self.timeout or (silence > self.warning and self.is_gone(neighbour)):
@@ -119,12 +119,13 @@ class Watch:
         if self.is_gone(neighbour):
             problem = "is dead, and MPI goes on waiting for it"
         elif neighbour.host == self.world.host:
+            self.condemned = neighbour
             kill(neighbour.pid)
             log.warning("rank %d on %s is taken for dead, and killed", neighbour.rank, neighbour.host)
             self.heard = (neighbour, monotonic())
             return
-        elif survives() and self.asked != neighbour:
-            self.asked = neighbour
+        elif survives() and self.condemned != neighbour:
+            self.condemned = neighbour
             for one in self.beside(neighbour.host):
                 self.ear.say(KILL + self.sign(neighbour.rank), one.addresses, one.port)
             log.warning("rank %d on %s is taken for dead, and to be killed there", neighbour.rank, neighbour.host)
