@@ -24,7 +24,10 @@ def wait_for_training(process: subprocess.Popen[str]) -> None:
 
 
 class Job:
-    """A training run under mpirun, in a directory of its own."""
+    """A training run under mpirun, in a directory of its own.
+
+    What a killed mpirun leaves stays there, too: the next one that got its process id would not start.
+    """
 
     def __init__(self, folder: Path, *options: str, launcher: tuple[str, ...] = (), **extra: str) -> None:
         self.folder = folder
@@ -35,7 +38,7 @@ class Job:
             stdout=subprocess.PIPE,
             stderr=(folder / "errors.txt").open("w"),
             text=True,
-            env={**os.environ, **extra},
+            env={**os.environ, "TMPDIR": str(folder), **extra},
             start_new_session=True,
         )
 

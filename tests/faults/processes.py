@@ -121,6 +121,8 @@ def snapshot_damaged(folder: Path, rng: random.Random, reference: Reference) -> 
     job = Job(folder, "--checkpoint", str(place))
     wait_for_training(job.process)
     while len(list(place.glob("*.mpinn"))) < 2:
+        if job.process.poll() is not None:
+            return outcome(job, 1)
         time.sleep(0.02)
     time.sleep(rng.uniform(0, reference.seconds / 4))
     os.killpg(job.process.pid, signal.SIGKILL)
