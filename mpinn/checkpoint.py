@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import struct
 import sys
 import tempfile
@@ -211,9 +212,10 @@ def load_file(path: Path) -> Snapshot:
     """Return the snapshot in a file. Raises UsageError."""
     try:
         with path.open("rb") as file:
-            if path.stat().st_size > SIZE_LIMIT:
+            size = os.fstat(file.fileno()).st_size
+            if size > SIZE_LIMIT:
                 raise UsageError(f"{path}: not a snapshot of mpinn: larger than any can be")
-            return decode(file.read(SIZE_LIMIT), str(path))
+            return decode(file.read(size), str(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}; give a snapshot file or directory") from None
 

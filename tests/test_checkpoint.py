@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,17 @@ def test_what_is_saved_is_loaded(tmp_path: Path, momentum: bool) -> None:
         assert np.array_equal(loaded.velocity, saved.velocity) and np.array_equal(loaded.good, saved.good)
     assert (loaded.settings, loaded.epoch, loaded.round, loaded.id) == (saved.settings, 2, 5, saved.id)
     assert loaded.good_epoch == saved.good_epoch
+
+
+def test_reading_takes_memory_by_the_size_of_the_file(tmp_path: Path) -> None:
+    """Not by what a file may be at most: a 32-bit board cannot even ask for that."""
+    saved = Store(tmp_path).save(snapshot())
+    tracemalloc.start()
+    try:
+        checkpoint.load(saved)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_directory_gives_its_newest_good_snapshot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
