@@ -1,1 +1,3 @@
-"""The benchmark harness: it runs `python -m mpinn.train` and reads its result files."""
+"""The benchmark: it measures a machine by running `python -m mpinn.train` on it and reading its result files."""
+
+import mpinn  # noqa: F401 - limits the threads of BLAS before anything here imports NumPy

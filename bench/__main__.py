@@ -1,14 +1,13 @@
 """`python -m bench`: the verbs of the benchmark."""
 
-import mpinn.one_thread  # isort: skip # noqa: F401
-
 import argparse
 from typing import Any
 
-from bench import compare, export, fitness, run, suite
+from bench.analysis import compare, export
+from bench.harness import fitness, run_suite, suite
 from bench.report import command
-from mpinn.cli import Parser, run_command
-from mpinn.version import __version__
+from mpinn import __version__
+from mpinn.system.command_line import Parser, run_command
 
 
 def add_list(commands: Any) -> None:
@@ -39,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"mpinn {__version__}")
     commands = parser.add_subparsers(metavar="VERB", required=True)
     add_list(commands)
-    for module in (run, fitness, command, compare, export):
+    for module in (run_suite, fitness, command, compare, export):
         module.add_parser(commands)
     asked = parser.parse_args(arguments)
     status: int = asked.command(asked)

@@ -1,6 +1,6 @@
 """`python -m mpinn`: which commands there are."""
 
-from mpinn.cli import Parser, run_command
+from mpinn.system.command_line import Parser, run_command
 
 COMMANDS = {
     "mpinn.train": "train a network; under mpirun -n 8, on 8 ranks",

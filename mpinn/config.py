@@ -1,255 +1,239 @@
 """Every setting of a training run: its default, its bounds, its help; from the command line and from YAML.
 
-A setting is one field of `Config`. The command line, the YAML keys (the same names), `--show-config` and the
-`config` of a result are all made from the fields here.
+`Options` is what the user gave, `Settings` what a run works with; `resolve` makes the one from the other. The command
+line, the YAML keys (the same names), `--show-config` and the `config` of a result are all made from the fields below.
 """
 
 import argparse
-import dataclasses
 import math
-import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mpinn import law
-from mpinn.activations import ACTIVATIONS
-from mpinn.cli import Parser
-from mpinn.errors import UsageError, nearest, yaml_problem
-from mpinn.version import __version__
-
-
-def setting(
-    default: Any,
-    help: str,
-    kind: type = str,
-    least: float = -math.inf,
-    most: float = math.inf,
-    choices: Sequence[str] = (),
-    metavar: str | None = None,
-    weights: bool = False,
-) -> Any:
-    """Describe a field: `kind` of one value, inclusive bounds, and whether the trained weights depend on it."""
-    several = isinstance(default, tuple) or default is SEVERAL
-    metadata = dict(
-        help=help,
-        kind=kind,
-        least=least,
-        most=most,
-        choices=choices,
-        metavar=metavar,
-        several=several,
-        weights=weights,
-    )
-    return field(default=None if default is SEVERAL else default, metadata=metadata)
-
-
-SEVERAL: Any = object()  # the default of a list that is worked out later
+import mpinn
+from mpinn.merging import block_momentum
+from mpinn.merging.rules import RULES
+from mpinn.model.activations import ACTIVATIONS
+from mpinn.model.losses import LOSSES
+from mpinn.model.network import Network
+from mpinn.system import schema, yaml_files
+from mpinn.system.command_line import Parser
+from mpinn.system.errors import UsageError, nearest
+from mpinn.system.schema import entry
 
 LIST = "tag:yaml.org,2002:seq"
-TINY = 5e-324  # the smallest positive number: a bound that excludes zero
-BELOW_ONE = 1 - 2**-53
 MOST_PARAMETERS = 2**30
-FIRST_BATCH = 100
 STALL = {"ulfm": (10.0, 60.0), "restart": (4.0, 8.0)}  # seconds to the warning, to the timeout
 
 
 @dataclass(frozen=True)
-class Config:
-    """The settings of a run. None means: worked out from the data or from the number of ranks."""
+class Options:
+    """What the user gave. None means: to be worked out from the data or from the number of ranks.
 
-    epochs: int = setting(5, "passes over the training set", int, 1)
-    workers: int | None = setting(None, "logical workers (default: one a rank)", int, 1, weights=True)
-    worker_batch: int | str = setting(
-        100,
+    Fields marked `weights` are those on which the trained weights depend.
+    """
+
+    epochs: int = entry("passes over the training set", least=1, default=5)
+    workers: int | None = entry("logical workers (default: one a rank)", least=1, weights=True, default=None)
+    worker_batch: int | str = entry(
         "exemplars a worker learns between two merges; auto: by the number of workers and what a merge costs here",
-        int,
-        1,
-        2**31 - 1,
-        ("auto",),
+        least=1,
+        most=2**31 - 1,
+        choices=("auto",),
         metavar="N|auto",
         weights=True,
+        default=100,
     )
-    learning_rate: float = setting(0.8, "eta, the step of stochastic gradient descent", float, TINY, 1e6, weights=True)
-    l1: float = setting(1e-7, "lambda 1 of the elastic net", float, 0, 1e6, weights=True)
-    l2: float = setting(1e-7, "lambda 2 of the elastic net", float, 0, 1e6, weights=True)
-    alpha: float = setting(0.5, "alpha of ELU", float, 0, 1e6, weights=True)
-    layers: tuple[int, ...] | None = setting(
-        SEVERAL,
+    learning_rate: float = entry(
+        "eta, the step of stochastic gradient descent", above=0, most=1e6, weights=True, default=0.8
+    )
+    l1: float = entry("lambda 1 of the elastic net", least=0, most=1e6, weights=True, default=1e-7)
+    l2: float = entry("lambda 2 of the elastic net", least=0, most=1e6, weights=True, default=1e-7)
+    alpha: float = entry("alpha of ELU", least=0, most=1e6, weights=True, default=0.5)
+    layers: tuple[int, ...] | None = entry(
         "units of each layer (default: pixels 100 classes)",
-        int,
-        1,
-        2**24,
+        least=1,
+        most=2**24,
+        items=2,
         metavar="UNITS",
         weights=True,
+        default=None,
     )
-    activations: tuple[str, ...] | None = setting(
-        SEVERAL,
+    activations: tuple[str, ...] | None = entry(
         "activation of each layer, the input's first (default: identity elu ... softmax)",
         choices=tuple(ACTIVATIONS),
+        items=2,
         metavar="NAME",
         weights=True,
+        default=None,
     )
-    bias: bool = setting(True, "leave out the bias units", bool, weights=True)
-    layer_normalisation: bool = setting(True, "do not divide net inputs by the layer's size", bool, weights=True)
-    loss: str = setting("quadratic", "loss", choices=("quadratic", "cross-entropy"), weights=True)
-    merge: str = setting(
-        "mean", "how workers' weights become the master's", choices=("mean", "block-momentum"), weights=True
-    )
-    block_momentum: float | None = setting(
-        None,
+    bias: bool = entry("leave out the bias units", weights=True, default=True)
+    layer_normalisation: bool = entry("do not divide net inputs by the layer's size", weights=True, default=True)
+    loss: str = entry("loss", choices=tuple(LOSSES), weights=True, default="quadratic")
+    merge: str = entry("how workers' weights become the master's", choices=tuple(RULES), weights=True, default="mean")
+    block_momentum: float | None = entry(
         "mu of block momentum (default: by workers and worker batch)",
-        float,
-        0,
-        BELOW_ONE,
+        least=0,
+        below=1,
         metavar="MU",
         weights=True,
+        default=None,
     )
-    learning_rate_scale: float | None = setting(
-        None,
+    learning_rate_scale: float | None = entry(
         "under block momentum a worker steps by so many times eta (default: by workers and batch; 1 with a given mu)",
-        float,
-        TINY,
-        1e6,
+        above=0,
+        most=1e6,
         metavar="K",
         weights=True,
+        default=None,
     )
-    exchange: str = setting(
-        "auto",
+    exchange: str = entry(
         "what ranks merge through: memory that the ranks of a node share, or Allreduce over all; to the same weights",
         choices=("auto", "shared-memory", "allreduce"),
+        default="auto",
     )
-    balance: str = setting(
-        "even",
+    balance: str = entry(
         "workers of each rank: equally many, or by the speed measured in the first epoch",
         choices=("even", "measured"),
+        default="even",
     )
-    kernel: str = setting("auto", "how a worker learns a batch", choices=("auto", "native", "reference"))
-    seed: int = setting(0, "of the initial weights and of the order of exemplars", int, 0, 2**63 - 1, weights=True)
-    data: str | None = setting(
-        None,
+    kernel: str = entry("how a worker learns a batch", choices=("auto", "native", "reference"), default="auto")
+    seed: int = entry(
+        "of the initial weights and of the order of exemplars", least=0, most=2**63 - 1, weights=True, default=0
+    )
+    data: str | None = entry(
         "directory of IDX files, or of train.csv and test.csv; a CSV; an NPZ (default: MNIST)",
         metavar="PATH",
+        default=None,
     )
-    test_data: str | None = setting(None, "test set, where --data holds none or another is wanted", metavar="PATH")
-    target_accuracy: float | None = setting(
-        None, "stop when this accuracy is reached", float, 0, 100, metavar="PERCENT"
+    test_data: str | None = entry(
+        "test set, where --data holds none or another is wanted", metavar="PATH", default=None
     )
-    target_set: str = setting("test", "set on which the target is measured", choices=("train", "test"))
-    evaluate_every: int = setting(1, "epochs between evaluations", int, 1)
-    checkpoint: str | None = setting(
-        None, "directory for snapshots, made if missing (default: that of --resume, else none)", metavar="DIR"
+    target_accuracy: float | None = entry(
+        "stop when this accuracy is reached", least=0, most=100, metavar="PERCENT", default=None
     )
-    checkpoint_every: int = setting(1, "epochs between snapshots", int, 1)
-    resume: str | None = setting(
-        None,
+    target_set: str = entry("set on which the target is measured", choices=("train", "test"), default="test")
+    evaluate_every: int = entry("epochs between evaluations", least=1, default=1)
+    checkpoint: str | None = entry(
+        "directory for snapshots, made if missing (default: that of --resume, else none)", metavar="DIR", default=None
+    )
+    checkpoint_every: int = entry("epochs between snapshots", least=1, default=1)
+    resume: str | None = entry(
         "go on from this snapshot, or from the newest good one of a directory, and save into that directory",
         metavar="PATH",
+        default=None,
     )
-    result: str | None = setting(None, "write the result file (JSON) here", metavar="FILE")
-    fault_tolerance: str = setting(
-        "off",
+    result: str | None = entry("write the result file (JSON) here", metavar="FILE", default=None)
+    fault_tolerance: str = entry(
         "what a lost rank ends: off, the run; restart, the run too, soon and everywhere, for mpinn.launch to start it "
         "again; ulfm, the round, which the others do again (Open MPI 5)",
         choices=("off", "restart", "ulfm"),
+        default="off",
     )
-    min_ranks: int = setting(1, "under ulfm, end the run when fewer ranks are left", int, 1)
-    check_replicas: int | None = setting(
-        None,
+    min_ranks: int = entry("under ulfm, end the run when fewer ranks are left", least=1, default=1)
+    check_replicas: int | None = entry(
         "rounds between two comparisons of the ranks' master weights (default: an epoch)",
-        int,
-        1,
+        least=1,
         metavar="ROUNDS",
+        default=None,
     )
-    stall_warning: float | None = setting(
-        None,
+    stall_warning: float | None = entry(
         "name a rank that has not moved for so long (default: restart 4, ulfm 10)",
-        float,
-        TINY,
+        above=0,
         metavar="SECONDS",
+        default=None,
     )
-    stall_timeout: float | None = setting(
-        None,
-        "and take it for dead after so long (default: restart 8, ulfm 60)",
-        float,
-        TINY,
-        metavar="SECONDS",
+    stall_timeout: float | None = entry(
+        "and take it for dead after so long (default: restart 8, ulfm 60)", above=0, metavar="SECONDS", default=None
     )
-    time_limit: float | None = setting(
-        None, "stop after this time, with a snapshot where they are saved", float, TINY, metavar="SECONDS"
+    time_limit: float | None = entry(
+        "stop after this time, with a snapshot where they are saved", above=0, metavar="SECONDS", default=None
     )
-    quiet: bool = setting(False, "print errors only", bool)
-    log_level: str = setting("warning", "what is logged", choices=("debug", "info", "warning", "error"))
-    debug: bool = setting(False, "show the traceback of an error", bool)
+    quiet: bool = entry("print errors only", default=False)
+    log_level: str = entry("what is logged", choices=("debug", "info", "warning", "error"), default="warning")
+    debug: bool = entry("show the traceback of an error", default=False)
 
 
-FIELDS = {f.name: f for f in dataclasses.fields(Config)}
-WEIGHTS = [name for name, f in FIELDS.items() if f.metadata["weights"]]  # what the trained weights depend on
+FIELDS = schema.fields(Options)
+TYPES = schema.hints(Options)
+WEIGHTS = [name for name, f in FIELDS.items() if f.metadata.get("weights")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Options):
+    """What a run works with: options of which nothing that the run needs is left open."""
+
+    workers: int
+    worker_batch: int
+    layers: tuple[int, ...]
+    activations: tuple[str, ...]
+
+    @property
+    def network(self) -> Network:
+        return network_of(vars(self))
+
+    @property
+    def step(self) -> float:
+        """The learning rate with which a worker steps."""
+        return self.learning_rate * (self.learning_rate_scale or 1.0)
+
+    @property
+    def momentum(self) -> float:
+        """The momentum of the rule that moves the master; 0 for the plain mean."""
+        return self.block_momentum or 0.0
+
+    @property
+    def determines_weights(self) -> dict[str, Any]:
+        """The settings on which the trained weights depend, by name."""
+        return {name: getattr(self, name) for name in WEIGHTS}
+
+
+def network_of(settings: dict[str, Any]) -> Network:
+    """Return the network that resolved settings, by name, describe."""
+    return Network(
+        tuple(settings["layers"]),
+        tuple(settings["activations"]),
+        settings["alpha"],
+        settings["bias"],
+        settings["layer_normalisation"],
+        settings["loss"],
+    )
 
 
 def check(name: str, value: Any, where: str) -> Any:
-    """Return the value of a setting in its own type, or raise UsageError naming `where` it was given.
-
-    A list becomes a tuple, a whole number is taken where a float is wanted.
-    """
-    about = FIELDS[name].metadata
-    if value is None and FIELDS[name].default is None:
-        return None
-    if about["several"]:
-        if not isinstance(value, list | tuple) or len(value) < 2:
-            raise UsageError(f"{where}: expected a list of at least two, got {reprlib.repr(value)}")
-        return tuple(check_one(about, item, where) for item in value)
-    return check_one(about, value, where)
-
-
-def check_one(about: Any, value: Any, where: str) -> Any:
-    """Return one value in the type that the field's metadata `about` wants."""
-    kind, words = about["kind"], about["choices"]
-    if kind is not str and value in words:
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        words = () if kind is str else words
-        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
-        raise UsageError(f"{where}: expected {' or '.join([wanted, *words])}, got {reprlib.repr(value)}")
-    if kind is str and words and value not in words:
-        raise UsageError(f"{where}: {reprlib.repr(value)} is none of {', '.join(words)}{nearest(value, words)}")
-    if kind in (int, float) and not about["least"] <= value <= about["most"]:
-        raise UsageError(f"{where}: {value!r} is out of bounds: {bounds(about)}")
-    return value
-
-
-def bounds(about: Any) -> str:
-    """Return the bounds of a setting in words."""
-    least = "more than 0" if about["least"] == TINY else f"at least {about['least']}"
-    if about["most"] == math.inf:
-        return least
-    return f"{least} and " + ("less than 1" if about["most"] == BELOW_ONE else f"at most {about['most']:.16g}")
+    """Return the value of an option in its own type. Raises UsageError that names `where` it was given."""
+    return schema.check(Options, name, value, where)
 
 
 def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def spelled(name: str, value: Any) -> str:
-    """Return how a value of a setting is typed, after 'with' or 'without': 'with --layers 784 10'."""
-    default = FIELDS[name].default
-    if FIELDS[name].metadata["kind"] is bool:
-        return f"{'without' if value == default else 'with'} {flag(name)}"
-    if value is None:
-        return f"without {option(name)}"
-    words = value if isinstance(value, tuple) else (value,)
-    return f"with {option(name)} {' '.join(map(str, words))}"
-
-
 def flag(name: str) -> str:
     """Return the option that turns a true-or-false setting away from its default."""
     return option(f"no_{name}" if FIELDS[name].default else name)
+
+
+def words(options: dict[str, Any]) -> list[str]:
+    """Return options, by name, as the command line of training takes them."""
+    found = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            found += [flag(name)] if value != FIELDS[name].default else []
+        else:
+            found += [option(name), *map(str, value if isinstance(value, list | tuple) else [value])]
+    return found
+
+
+def spelled(name: str, value: Any) -> str:
+    """Return how a value of an option is typed, after 'with' or 'without': 'with --layers 784 10'."""
+    if TYPES[name] is bool:
+        return f"{'without' if value == FIELDS[name].default else 'with'} {flag(name)}"
+    return f"without {option(name)}" if value is None else f"with {' '.join(words({name: value}))}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -258,63 +242,50 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m mpinn.train",
         description="Train a neural network by exemplar parallelism over MPI.",
         epilog="Example: mpirun -n 8 python -m mpinn.train --merge block-momentum --epochs 15 --result result.json. "
-        "Exit status: 0 done; 1 failed while running; 2 asked wrongly; 130 or 143 interrupted.",
+        "Exit status: 0 done; 1 failed while running; 2 wrong usage; 130 or 143 interrupted.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    for f in FIELDS.values():
-        about, default = f.metadata, f.default
-        text = about["help"] + ("" if default is None or about["kind"] is bool else f" (default: {default})")
-        if about["kind"] is bool:
-            parser.add_argument(flag(f.name), dest=f.name, action="store_const", const=not default, help=text)
-        elif about["kind"] is str and about["choices"] and not about["several"]:
-            parser.add_argument(option(f.name), dest=f.name, help=text, metavar="|".join(about["choices"]))
+    for name, field in FIELDS.items():
+        about, default, hint = field.metadata, field.default, TYPES[name]
+        text = about["help"] + ("" if default is None or hint is bool else f" (default: {default})")
+        if hint is bool:
+            parser.add_argument(flag(name), dest=name, action="store_const", const=not default, help=text)
+        elif hint is str and about["choices"]:
+            parser.add_argument(option(name), dest=name, help=text, metavar="|".join(about["choices"]))
         else:
-            metavar = about["metavar"] or {int: "N", float: "X", str: "TEXT"}[about["kind"]]
-            nargs = "+" if about["several"] else None
-            parser.add_argument(option(f.name), dest=f.name, help=text, metavar=metavar, nargs=nargs)
-    parser.add_argument("--config", metavar="FILE", help="YAML file of these settings; what is typed goes before it")
+            metavar = about.get("metavar") or {int: "N", float: "X"}[hint]
+            nargs = "+" if schema.is_list(hint) else None
+            parser.add_argument(option(name), dest=name, help=text, metavar=metavar, nargs=nargs)
+    parser.add_argument("--config", metavar="FILE", help="YAML file of these settings; options typed override it")
     parser.add_argument("--show-config", action="store_true", help="print the settings as YAML and stop")
-    parser.add_argument("--version", action="version", version=f"mpinn {__version__}")
+    parser.add_argument("--version", action="version", version=f"mpinn {mpinn.__version__}")
     return parser
 
 
-def read_number(name: str, text: Any) -> Any:
-    """Return what was typed for a setting as its own type; text that is no number comes back as it is."""
-    kind = FIELDS[name].metadata["kind"]
+def as_number(name: str, text: Any) -> Any:
+    """Return what was typed for an option as a number, where the option takes one and it is one."""
     if isinstance(text, list):
-        return [read_number(name, item) for item in text]
+        return [as_number(name, item) for item in text]
     try:
-        return kind(text) if kind in (int, float) else text
+        return int(text) if schema.takes_integers(TYPES[name]) else text
     except ValueError:
         return text
 
 
 def read_yaml(path: str) -> dict[str, Any]:
-    """Return the checked settings of a YAML file. Raises UsageError naming file and key."""
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; give --config a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid YAML: {yaml_problem(error)}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected settings as 'key: value' lines, such as 'epochs: 5'")
+    """Return the checked settings of a YAML file. Raises UsageError that names file and key."""
     settings = {}
-    for key, value in content.items():
+    for key, value in yaml_files.read(Path(path)).items():
         name = str(key).replace("-", "_")
         if name not in FIELDS:
             raise UsageError(f"{path}: unknown key {str(key)!r}{nearest(name, FIELDS)}; --show-config lists all")
-        if isinstance(value, str):
-            value = read_number(name, value)  # YAML 1.1 reads 1e-7, without a dot, as text
         settings[name] = check(name, value, f"{path}: {key}")
     return settings
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return what was typed: checked settings, and `config` and `show_config` where they were given.
+    """Return what was typed: checked options, and `config` and `show_config` where they were given.
 
     Raises UsageError; SystemExit after --help and --version.
     """
@@ -322,20 +293,40 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     if unknown:
         raise UsageError(f"unknown option {unknown[0]!r}{nearest(unknown[0], map(option, FIELDS))}; see --help")
     return {
-        name: check(name, read_number(name, value), option(name)) if name in FIELDS else value
+        name: check(name, as_number(name, value), option(name)) if name in FIELDS else value
         for name, value in vars(known).items()
     }
 
 
 def given(typed: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that the user gave, by --config or by typing them, which goes first. Raises UsageError."""
+    """Return the options that the user gave, by --config or by typing them; the latter win. Raises UsageError."""
     from_file = read_yaml(typed["config"]) if "config" in typed else {}
     return {**from_file, **{name: value for name, value in typed.items() if name in FIELDS}}
 
 
-def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: int) -> Config:
-    """Return the configuration with every None worked out that has a value, or raise UsageError if it cannot work."""
-    layers = config.layers or (pixels, 100, classes)
+def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exemplars: int, ranks: int) -> Settings:
+    """Return the settings that options come to, for a training set of so many exemplars and on so many ranks.
+
+    worker_batch: that of the options, or what `auto` was found to be. Raises UsageError where settings contradict.
+    """
+    layers = options.layers or (pixels, 100, classes)
+    activations = options.activations or ("identity", *["elu"] * (len(layers) - 2), "softmax")
+    check_network(layers, activations, pixels, classes)
+    workers = options.workers or ranks
+    check_workers(workers, worker_batch, exemplars)
+    if options.fault_tolerance == "restart" and options.checkpoint is None:
+        raise UsageError("--fault-tolerance restart needs --checkpoint DIR, to go on from")
+    warning, timeout = stall_seconds(options)
+    momentum, scale = momentum_and_scale(options, workers, worker_batch)
+    if options.learning_rate * (scale or 1) * options.l2 >= 1:
+        raise UsageError("--learning-rate times --l2 must be less than 1, or a weight flips its sign; lower --l2")
+    resolved = dict(layers=layers, activations=activations, workers=workers, worker_batch=worker_batch)
+    resolved |= dict(block_momentum=momentum, learning_rate_scale=scale, stall_warning=warning, stall_timeout=timeout)
+    return Settings(**{**vars(options), **resolved})
+
+
+def check_network(layers: tuple[int, ...], activations: tuple[str, ...], pixels: int, classes: int) -> None:
+    """Raise UsageError unless a network of these layers can learn images of so many pixels and classes."""
     if layers[0] != pixels or layers[-1] < classes:
         raise UsageError(
             f"--layers {' '.join(map(str, layers))} does not fit the data: {pixels} pixels and {classes} classes "
@@ -343,51 +334,46 @@ def resolve(config: Config, pixels: int, classes: int, exemplars: int, ranks: in
         )
     if sum((n + 1) * m for n, m in pairwise(layers)) > MOST_PARAMETERS:
         raise UsageError(f"--layers: more than {MOST_PARAMETERS} weights; take smaller layers")
-    activations = config.activations or ("identity", *["elu"] * (len(layers) - 2), "softmax")
     if len(activations) != len(layers):
         raise UsageError(f"--activations: {len(activations)} given for {len(layers)} layers, the input's included")
     if activations[-1] != "softmax" or "softmax" in activations[:-1]:
         raise UsageError("--activations: the last layer takes softmax, and no other does")
-    workers, worker_batch = config.workers or ranks, config.worker_batch
-    if worker_batch == "auto":
-        worker_batch = max(1, min(FIRST_BATCH, exemplars // workers))  # until a merge's price is known
-    assert isinstance(worker_batch, int)
-    most_workers = -(-exemplars // worker_batch)
-    if workers > most_workers:
+
+
+def check_workers(workers: int, worker_batch: int, exemplars: int) -> None:
+    """Raise UsageError unless every worker has an exemplar in a full round."""
+    most = -(-exemplars // worker_batch)
+    if workers > most:
         raise UsageError(
-            f"{workers} workers, but {exemplars} exemplars hold only {most_workers} worker batches of "
-            f"{worker_batch}: take at most {most_workers} --workers"
+            f"{workers} workers, but {exemplars} exemplars hold only {most} worker batches of "
+            f"{worker_batch}: take at most {most} --workers"
             + (f", or --worker-batch {exemplars // workers} or less" if workers <= exemplars else "")
         )
-    warning, timeout = config.stall_warning, config.stall_timeout
-    if config.fault_tolerance == "restart" and config.checkpoint is None:
-        raise UsageError("--fault-tolerance restart needs --checkpoint DIR, to go on from")
-    if config.fault_tolerance in STALL:
-        usual_warning, usual_timeout = STALL[config.fault_tolerance]
+
+
+def stall_seconds(options: Options) -> tuple[float | None, float | None]:
+    """Return after how many seconds of silence a rank is named, and taken for dead; None where it is not watched."""
+    warning, timeout = options.stall_warning, options.stall_timeout
+    if options.fault_tolerance in STALL:
+        usual_warning, usual_timeout = STALL[options.fault_tolerance]
         timeout = usual_timeout if timeout is None else timeout
         warning = min(usual_warning, timeout) if warning is None else warning
-    momentum, scale = config.block_momentum, config.learning_rate_scale
-    if config.merge == "block-momentum":
-        if scale is None:
-            scale = law.learning_rate_scale(workers, worker_batch) if momentum is None else 1.0
-        if momentum is None:
-            momentum = law.block_momentum(workers, worker_batch, scale)
-    for name in ("block_momentum", "learning_rate_scale"):
-        if config.merge != "block-momentum" and getattr(config, name) is not None:
-            raise UsageError(f"{option(name)} needs --merge block-momentum")
-    if config.learning_rate * (scale or 1) * config.l2 >= 1:
-        raise UsageError("--learning-rate times --l2 must be less than 1, or a weight flips its sign; lower --l2")
-    return dataclasses.replace(
-        config,
-        layers=layers,
-        activations=activations,
-        workers=workers,
-        worker_batch=worker_batch,
-        block_momentum=momentum,
-        learning_rate_scale=scale,
-        stall_warning=warning,
-        stall_timeout=timeout,
-    )
+    return warning, timeout
+
+
+def momentum_and_scale(options: Options, workers: int, worker_batch: int) -> tuple[float | None, float | None]:
+    """Return mu and the scale of the learning rate under block momentum, None elsewhere. Raises UsageError."""
+    momentum, scale = options.block_momentum, options.learning_rate_scale
+    if options.merge != "block-momentum":
+        for name in ("block_momentum", "learning_rate_scale"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"{option(name)} needs --merge block-momentum")
+        return None, None
+    if scale is None:
+        scale = block_momentum.learning_rate_scale(workers, worker_batch) if momentum is None else 1.0
+    if momentum is None:
+        momentum = block_momentum.momentum_for(workers, worker_batch, scale)
+    return momentum, scale
 
 
 class Dumper(yaml.SafeDumper):
@@ -397,7 +383,13 @@ class Dumper(yaml.SafeDumper):
 Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_sequence(LIST, value, flow_style=True))
 
 
-def show(config: Config) -> str:
-    """Return the configuration as YAML that --config reads back, one setting a line."""
-    settings = {name: getattr(config, name) for name in FIELDS}
-    return yaml.dump(settings, Dumper=Dumper, sort_keys=False, default_flow_style=False, width=math.inf)
+def show(options: Options) -> str:
+    """Return the options as YAML that --config reads back, one a line."""
+    content = {name: getattr(options, name) for name in FIELDS}
+    return yaml.dump(content, Dumper=Dumper, sort_keys=False, default_flow_style=False, width=math.inf)
+
+
+def as_settings(result_config: dict[str, Any]) -> Settings:
+    """Return the settings that the `config` of a result file holds."""
+    given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in result_config.items()}
+    return Settings(**given)

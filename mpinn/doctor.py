@@ -1,8 +1,5 @@
 """`python -m mpinn.doctor`: is this installation fit to train?"""
 
-import mpinn.one_thread  # isort: skip
-
-import os
 import shutil
 import subprocess
 import sys
@@ -10,22 +7,24 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from mpinn import data, kernels
-from mpinn.cli import Parser, run_command
-from mpinn.errors import MpinnError
+from mpinn import datasets
+from mpinn.datasets import mnist
+from mpinn.kernels.kernel import native_problem
+from mpinn.system import blas_threads
+from mpinn.system.command_line import Parser, run_command
+from mpinn.system.errors import MpinnError
 
 DESCRIPTION = "Is this installation fit to train? One line a check, with the cure where it is not."
 PROBE = "from mpinn.parallel.world import World; w = World.start(); w.root and print(w.size); w.stop()"
-NODE_DATA = 60  # MB of shared memory that MNIST needs a node, with room
 SECONDS = 60
 RANKS = 8
 
 
 def mpi() -> str:
     """Return which MPI library mpi4py uses."""
-    from mpinn.parallel import world
+    from mpinn.parallel import mpi_library
 
-    return f"mpi4py {metadata.version('mpi4py')} on {world.vendor()} {world.version()}"
+    return f"mpi4py {metadata.version('mpi4py')} on {mpi_library.vendor()} {mpi_library.version()}"
 
 
 def launch(ranks: int) -> str:
@@ -61,7 +60,7 @@ def cure(said: str) -> str:
 
 def kernel() -> str:
     """Return that the native kernel is compiled. Raises MpinnError with the cure."""
-    problem = kernels.native_problem()
+    problem = native_problem()
     if problem:
         raise MpinnError(f"the NumPy kernel will run, many times slower than native: {problem}")
     from mpinn.kernels import native
@@ -71,7 +70,7 @@ def kernel() -> str:
 
 def threads() -> str:
     """Return the number of BLAS threads a rank. Raises MpinnError where it is more than one."""
-    more = [f"{name}={os.environ[name]}" for name in mpinn.one_thread.VARIABLES if os.environ[name] != "1"]
+    more = [f"{name}={value}" for name, value in blas_threads.chosen().items() if value != "1"]
     if more:
         raise MpinnError(f"{', '.join(more)}: ranks compete for cores; unset, and each has one thread")
     return "one a rank"
@@ -79,19 +78,19 @@ def threads() -> str:
 
 def shared_memory() -> str:
     """Return the room in /dev/shm. Raises MpinnError where the data set does not fit."""
-    from mpinn.parallel.world import shared_memory_free
+    from mpinn.parallel.shared_memory import shared_memory_free
 
     free = shared_memory_free() >> 20
-    if free < NODE_DATA:
+    if free < mnist.SHARED_MIB:
         raise MpinnError(
-            f"/dev/shm has {free} MB free: every rank gets a copy of the data; enlarge it to {NODE_DATA} MB"
+            f"/dev/shm has {free} MB free: every rank gets a copy of the data; enlarge it to {mnist.SHARED_MIB} MB"
         )
     return f"/dev/shm has {free:,} MB free"
 
 
 def data_set() -> str:
     """Return that the embedded MNIST reads. Raises MpinnError."""
-    held = data.load()
+    held = datasets.load()
     return f"{held.name}, {len(held.train_labels):,} + {len(held.test_labels):,} exemplars, checksums right"
 
 

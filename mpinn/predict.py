@@ -1,16 +1,15 @@
 """`python -m mpinn.predict SNAPSHOT IMAGES`: classify images with the weights of a snapshot."""
 
-import mpinn.one_thread  # isort: skip # noqa: F401
-
 import csv
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from mpinn import checkpoint, data
-from mpinn.cli import Parser, run_command
-from mpinn.errors import UsageError
+from mpinn import datasets
+from mpinn.system.command_line import Parser, run_command
+from mpinn.system.errors import UsageError
+from mpinn.training import snapshots
 
 BLOCK = 1000  # images classified at a time
 
@@ -23,16 +22,16 @@ def main(arguments: list[str] | None = None) -> None:
         "images", type=Path, help="an IDX file of images, a CSV, an NPZ, or a data directory (its test set)"
     )
     asked = parser.parse_args(arguments)
-    snapshot = checkpoint.load(asked.snapshot)
+    snapshot = snapshots.load(asked.snapshot)
     network = snapshot.network
-    images, labels = data.load_images(asked.images)
+    images, labels = datasets.load_images(asked.images)
     if images.shape[1] != network.sizes[0]:
         raise UsageError(f"{asked.images}: images of {images.shape[1]} pixels; the network takes {network.sizes[0]}")
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image", "class", "probability"] + (["label"] if labels is not None else []))
     right = 0
     for start in range(0, len(images), BLOCK):
-        phi = network.predict(snapshot.weights, images[start : start + BLOCK])
+        phi = network.predict(snapshot.state.master.weights, images[start : start + BLOCK])
         chosen = phi.argmax(axis=1)
         for i, (row, best) in enumerate(zip(phi, chosen, strict=True), start):
             known = [] if labels is None else [labels[i]]

@@ -1,7 +1,5 @@
 """`mpirun -n 8 python -m mpinn.train`: the command over all of training."""
 
-import mpinn.one_thread  # isort: skip # noqa: F401
-
 import logging
 import os
 import platform
@@ -12,52 +10,50 @@ from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mpinn import config
-from mpinn.cli import complain
-from mpinn.config import Config
-from mpinn.errors import MpinnError
+from mpinn.config import Options
 from mpinn.parallel.launched import launched
-from mpinn.requests import STATUS
-from mpinn.startup import Stopwatch
+from mpinn.parallel.stop_requests import STATUS
+from mpinn.system.command_line import print_error
+from mpinn.system.errors import MpinnError
+from mpinn.training.stopwatch import Stopwatch
 
-if TYPE_CHECKING:
-    from mpinn.parallel.world import World
+LATE = 0.2  # seconds a rank other than 0 waits before it prints an error: who prints first ends all
+HEARD = 0.2  # seconds between the line of an error and the end of all, in which the launcher passes it on
 
-LATE = 0.2  # seconds a rank other than 0 waits before it speaks: who speaks first ends all
-HEARD = 0.2  # seconds between the line of an error and the end of all, so that the launcher has passed it on
+World = Any  # mpinn.parallel.world.World. Where MPI is missing its import is an error, so it is imported when needed.
 
 
-def start_mpi() -> "World":
+def start_mpi() -> World:
     """Return the world of ranks. Raises UsageError where MPI is missing, or not the launcher's."""
-    from mpinn.parallel.world import World  # imported here, where a missing MPI is an error like any other
+    from mpinn.parallel import world
 
-    return World.start()
+    return world.World.start()
 
 
-def train(world: "World", typed: dict[str, object], stopwatch: Stopwatch) -> int:
+def train(world: World, typed: dict[str, object], stopwatch: Stopwatch) -> int:
     """Train as asked; return the exit status. Raises MpinnError."""
-    from mpinn.run import Run
+    from mpinn.training import setup
 
     stopwatch.lap("imports")
-
     given = world.on_root(partial(config.given, typed))
-    asked = Config(**given)
+    options = Options(**given)
     if "show_config" in typed:
         if world.root:
-            print(config.show(asked), end="")
+            print(config.show(options), end="")
         return 0
-    level = "error" if asked.quiet else asked.log_level
+    level = "error" if options.quiet else options.log_level
     logging.basicConfig(format="mpinn: %(levelname)s: %(message)s", level=level.upper())
     logging.addLevelName(logging.WARNING, "warning")
-    return STATUS.get(Run(world, given, stopwatch).train(), 0)
+    return STATUS.get(setup.prepare(world, given, stopwatch).train(), 0)
 
 
-def fail(error: BaseException, world: "World | None", rank: int, debug: bool) -> int:
-    """Say what went wrong, once, and see to it that every rank ends; return the exit status."""
+def fail(error: BaseException, world: World | None, rank: int, debug: bool) -> int:
+    """Print what went wrong, once, and see to it that every rank ends; return the exit status."""
     if world is None and rank:
-        return 0  # rank 0 finds the same; a status other than 0 might make mpirun end it before it speaks
+        return 0  # rank 0 finds the same; a status other than 0 might make mpirun end it before it has printed
     alone = world is not None and not (isinstance(error, MpinnError) and error.everywhere)
     root = world.root if world else rank == 0
     if alone and not root:
@@ -69,7 +65,7 @@ def fail(error: BaseException, world: "World | None", rank: int, debug: bool) ->
             error = MpinnError(
                 f"rank {rank} on {platform.node()}: {type(error).__name__}: {error}; --debug shows where"
             )
-        complain(error)
+        print_error(error)
     status = error.status if isinstance(error, MpinnError) else 1
     if alone and world:
         time.sleep(HEARD)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpinn.data import Dataset
+from mpinn.datasets import Dataset
 
 Files = dict[str, bytes]
 FORMATS = ["idx", "idx.gz", "idx with dots", "csv", "csv.gz", "npz", "npz compressed"]

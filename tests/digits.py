@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpinn.data import Dataset
+from mpinn.datasets import Dataset
 
 
 def digits(train: int = 1010, test: int = 130, side: int = 12, classes: int = 5) -> Dataset:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpinn import config
-from mpinn.config import Config
-from mpinn.errors import UsageError
+from mpinn.system.errors import UsageError
 
 
 def typed(*words: str) -> Config:

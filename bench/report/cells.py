@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench import analysis, statistics
-from bench.analysis import Row, Run
-from bench.records import INVALID, Record
+from bench.analysis import results, statistics
+from bench.analysis.results import Row, Run
+from bench.harness.records import INVALID, Record
+from bench.harness.suite import Figure
 from bench.report.published import Value, said
-from bench.suite import Figure
-from mpinn.screen import counted
+from mpinn.system.words import counted
 
 Hosts = Sequence[tuple[str, Run]]  # title and run of each host
 
@@ -56,14 +56,14 @@ def number(value: float) -> str:
 
 
 def cell(row: Row, value: float, form: str = "") -> Cell:
-    doubtful = any(one["verdict"] != "VALID" for one in row.records) or analysis.unofficial(row)
+    doubtful = any(one["verdict"] != "VALID" for one in row.records) or results.unofficial(row)
     return Cell(format(value, form) if form else number(value), row.records, doubtful)
 
 
 def remarks(row: Row) -> list[str]:
     """Return what the reader of a row must know."""
     verdicts = {one["verdict"] for one in row.records} - {"VALID"}
-    return [*sorted(verdicts), *(["too short to be official"] if analysis.unofficial(row) else [])]
+    return [*sorted(verdicts), *(["too short to be official"] if results.unofficial(row) else [])]
 
 
 def cell_note(row: Row) -> Cell:
@@ -76,18 +76,18 @@ def median_cell(row: Row, metric: str) -> Cell:
     having = [one for one in row.records if one["metrics"].get(metric) is not None]
     if not having:
         return Cell("")
-    low, middle, high, repeats = statistics.spread(analysis.values(having, metric))
+    low, middle, high, repeats = statistics.spread(results.values(having, metric))
     span = f" ({number(low)} to {number(high)})" if repeats > 1 and number(low) != number(high) else ""
     return Cell(number(middle) + span, having, bool(remarks(row)))
 
 
 def table_of(name: str, figure: Figure, run: Run, title: str) -> Part:
     """Return a row a point, with the median of each metric of the figure (all where it names none) and its range."""
-    groups = analysis.by_point(run.records, name)
+    groups = results.by_point(run.records, name)
     known = {name: None for group in groups.values() for one in group for name in one["metrics"]}
     metrics = [metric for metric in (figure.y or known) if metric in known]
     table = []
-    for group in sorted(groups.values(), key=lambda found: analysis.setting_key(found[0])):
+    for group in sorted(groups.values(), key=lambda found: results.setting_key(found[0])):
         kept = [one for one in group if one["verdict"] != INVALID]
         if not kept:
             continue

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench import analysis
-from mpinn.checkpoint import write_atomically
-from mpinn.errors import MpinnError, UsageError
+from bench.analysis import results
+from mpinn.system import files
+from mpinn.system.errors import MpinnError, UsageError
 
 
 def add_parser(commands: Any) -> None:
@@ -35,7 +35,7 @@ def write(directories: list[Path], out: Path) -> int:
         from bench.report import figures, page, sections
     except ImportError as error:
         raise UsageError(f"{error}: the report needs more packages: pip install 'mpinn-bench[bench]'") from None
-    runs = [analysis.open_run(directory) for directory in directories]
+    runs = [results.open_run(directory) for directory in directories]
     titles = names(runs)
     title, description = (runs[0].plan["suite"][key] for key in ("title", "description"))
     made = sections.of_run(runs, titles)
@@ -45,13 +45,13 @@ def write(directories: list[Path], out: Path) -> int:
         raise MpinnError(f"{out}: cannot be written: {error.strerror}; give --out another place") from None
     drawn = [section for section in made if section.svg]
     for section in drawn:
-        write_atomically(out / "figures" / f"{section.name}.svg", figures.alone(section.svg).encode())
-    write_atomically(out / "report.html", page.html(title, description, runs, titles, made).encode())
-    write_atomically(out / "report.md", page.summary(title, runs, titles, made).encode())
+        files.write(out / "figures" / f"{section.name}.svg", figures.alone(section.svg).encode())
+    files.write(out / "report.html", page.html(title, description, runs, titles, made).encode())
+    files.write(out / "report.md", page.summary(title, runs, titles, made).encode())
     return len(drawn)
 
 
-def names(runs: list[analysis.Run]) -> list[str]:
+def names(runs: list[results.Run]) -> list[str]:
     """Return a name for each run: its host's, with the directory's where two would be alike."""
     hosts = [str(run.sessions[-1]["host"] if run.sessions else run.plan["profile"]["title"]) for run in runs]
     hosts = [

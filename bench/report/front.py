@@ -1,11 +1,11 @@
 """Time to two accuracies: which settings reach both soonest, and where others stand."""
 
-from bench import analysis, statistics
-from bench.analysis import Row
+from bench.analysis import results, statistics
+from bench.analysis.results import Row
+from bench.harness.suite import Figure
 from bench.report import figures
 from bench.report.cells import Cell, Hosts, Part, host_label, label, median_cell, remarks
 from bench.report.figures import Line
-from bench.suite import Figure
 
 
 def front(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
@@ -29,11 +29,11 @@ def front(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     return (figures.lines(drawn, label(figure.y[0]), label(figure.y[1])) if drawn else ""), parts
 
 
-def both(run: analysis.Run, experiment: str, metrics: tuple[str, ...]) -> list[Row]:
+def both(run: results.Run, experiment: str, metrics: tuple[str, ...]) -> list[Row]:
     """Return a row for each point of which every run has all metrics."""
     return [
         row
-        for row in analysis.rows(run.records, experiment, metrics[0])
+        for row in results.rows(run.records, experiment, metrics[0])
         if all(one["metrics"].get(metric) is not None for one in row.records for metric in metrics)
     ]
 

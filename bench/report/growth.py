@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench import analysis
-from bench.analysis import Row, Run
-from bench.records import Record
+from bench.analysis import results
+from bench.analysis.results import Row, Run
+from bench.harness.records import Record
+from bench.harness.suite import Figure
 from bench.report import figures, published
 from bench.report.cells import SETS, Cell, Hosts, Part, cell_note, host_label, label, number, published_part
 from bench.report.figures import Line, marks
-from bench.suite import Figure
 from mpinn.hosts.profile import Published
-from mpinn.screen import counted
+from mpinn.system.words import counted
 
 LEVELS = {"train": (90.0, 95.0, 99.0), "test": (90.0, 95.0, 97.0)}  # of the tables of epochs and seconds
 
@@ -53,7 +53,7 @@ def set_of(figure: Figure) -> str:
 
 def grown(run: Run, experiment: str) -> list[Row]:
     """Return the points of an experiment that are not INVALID; their spread is that of the last training accuracy."""
-    return analysis.rows(run.records, experiment, "train_accuracy")
+    return results.rows(run.records, experiment, "train_accuracy")
 
 
 def told(run: Run, row: Row) -> str:
@@ -98,8 +98,8 @@ def spanned(row: Row, series: np.ndarray, epoch: int) -> Cell:
 
 def level_cell(row: Row, which: str, level: float) -> Cell:
     """Return the median epochs and seconds to a level."""
-    epochs = [n for one in row.records if (n := analysis.epochs_to(one, which, level)) is not None]
-    seconds = [s for one in row.records if (s := analysis.seconds_to(one, which, level)) is not None]
+    epochs = [n for one in row.records if (n := results.epochs_to(one, which, level)) is not None]
+    seconds = [s for one in row.records if (s := results.seconds_to(one, which, level)) is not None]
     if not epochs:
         return Cell("not reached", row.records)
     share = "" if len(epochs) == len(row.records) else f", {len(epochs)} of {len(row.records)}"

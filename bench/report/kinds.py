@@ -8,17 +8,16 @@ import dataclasses
 import re
 from typing import Any
 
-from bench import analysis, statistics
-from bench.analysis import Row
+from bench.analysis import results, statistics
+from bench.analysis.results import Row
+from bench.harness.suite import Figure
 from bench.report import figures
 from bench.report.cells import Cell, Hosts, Part, host_label, label, median_cell, remarks, table_of
 from bench.report.figures import Line
 from bench.report.front import front
 from bench.report.growth import growth, nutshell
 from bench.report.speedup import speedup
-from bench.suite import Figure
-
-SHARES = ("think", "train", "merge", "wait")
+from mpinn.parallel.phases import PHASES
 
 
 def over_setting(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
@@ -28,9 +27,9 @@ def over_setting(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Par
     for title, run in hosts:
         for metric in figure.y:
             lines: dict[str, list[tuple[Any, Row]]] = {}
-            for row in analysis.rows(run.records, name, metric):
-                told = ", ".join(f"{label(by)} {analysis.setting(row.records[0], by)}" for by in figure.by)
-                lines.setdefault(told, []).append((analysis.setting(row.records[0], x), row))
+            for row in results.rows(run.records, name, metric):
+                told = ", ".join(f"{label(by)} {results.setting(row.records[0], by)}" for by in figure.by)
+                lines.setdefault(told, []).append((results.setting(row.records[0], x), row))
             for told, points in lines.items():
                 words = [label(metric)] if len(figure.y) > 1 else []
                 words += [told] if told else []
@@ -57,12 +56,12 @@ def axis(value: Any) -> float:
 
 def shares(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     """Return what each phase took: its share of the time, or its seconds."""
-    metrics = list(figure.y) or [f"{share}_percent" for share in SHARES]
+    metrics = list(figure.y) or [f"{share}_percent" for share in PHASES]
     labels: list[str] = []
     names = {metric: re.sub("^start_|_(percent|seconds)$", "", metric) for metric in metrics}
     parts: dict[str, list[float]] = {name: [] for name in names.values()}
     for title, run in hosts:
-        for row in analysis.rows(run.records, name, metrics[0]):
+        for row in results.rows(run.records, name, metrics[0]):
             labels.append(host_label(title, hosts, row.point.partition("/")[2] or row.point))
             for metric in metrics:
                 parts[names[metric]].append(statistics.spread(row.values(metric)).median)
@@ -82,7 +81,7 @@ def compared(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     drawn = []
     for title, run in hosts:
         for metric in figure.y:
-            for row in analysis.rows(run.records, name, metric):
+            for row in results.rows(run.records, name, metric):
                 words = [row.point.partition("/")[2]] + ([label(metric)] if len(figure.y) > 1 else [])
                 text = host_label(title, hosts, " ".join(word for word in words if word) or label(metric))
                 drawn.append((text, row.spread.min, row.spread.median, row.spread.max))
@@ -109,8 +108,8 @@ def together(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     for title, run in hosts:
         table = []
         for experiment in run.plan["suite"]["experiments"]:
-            curve = {one.row.point: one for one in analysis.scaling(run.records, experiment, "epoch_seconds", "degree")}
-            for row in analysis.rows(run.records, experiment, figure.y[0]):
+            curve = {one.row.point: one for one in results.scaling(run.records, experiment, "epoch_seconds", "degree")}
+            for row in results.rows(run.records, experiment, figure.y[0]):
                 metrics = [median_cell(row, metric) for metric in figure.y]
                 one = curve.get(row.point)
                 speedup = Cell(f"{one.speedup.value:.2f}", row.records) if one else Cell("")

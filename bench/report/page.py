@@ -8,13 +8,14 @@ from typing import Any
 
 import jinja2
 
-from bench import analysis
-from bench.analysis import Run
-from bench.records import DEGRADED, INVALID, VALID, Record
+from bench.analysis import results
+from bench.analysis.export import markdown
+from bench.analysis.results import Run
+from bench.harness.records import DEGRADED, INVALID, VALID, Record
 from bench.report.cells import Cell, number
 from bench.report.sections import Section
-from bench.tables import Table, markdown
-from mpinn.screen import counted
+from mpinn.system.terminal import Table
+from mpinn.system.words import counted
 
 RECORD_COLUMNS = ("repeat", "official")
 HOST_COLUMNS = ("clock_mhz", "temperature_c", "busy_with_others", "steal_percent", "load_before", "load_after")
@@ -102,7 +103,7 @@ def reasons_of(found: Sequence[Record]) -> list[tuple[str, int]]:
 
 def merit(run: Run) -> dict[str, Any] | None:
     """Return the figure of merit in words: seconds to the target accuracy, and the settings that reached it."""
-    best = analysis.merit(run)
+    best = results.merit(run)
     if best is None:
         return None
     first = best.records[0]
@@ -142,7 +143,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 def groups(run: Run, title: str, several: bool, anchors: Anchors) -> list[dict[str, Any]]:
     """Return the records of a run for the end of the page, by point."""
     found = []
-    for point, records in sorted(analysis.by_point(run.records).items()):
+    for point, records in sorted(results.by_point(run.records).items()):
         first = records[0]
         metrics = list(dict.fromkeys(name for record in records for name in record["metrics"]))
         units = {name: unit for record in records for name, unit in record["units"].items()}

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bench.analysis import Run
-from bench.records import INVALID
+from bench.analysis.results import Run
+from bench.harness.records import INVALID
+from bench.harness.suite import Figure
 from bench.report.cells import Part
 from bench.report.figures import named
 from bench.report.kinds import KINDS
-from bench.suite import Figure
-from mpinn.hosts.schema import read
+from mpinn.system.schema import read
 
 TABLES = ("table", "all", "nutshell")  # kinds of figure that draw nothing
 

@@ -2,12 +2,12 @@
 
 from statistics import median
 
-from bench import analysis
-from bench.analysis import Row, Scaled
+from bench.analysis import results
+from bench.analysis.results import Row, Scaled
+from bench.harness.suite import Figure
 from bench.report import figures, published
 from bench.report.cells import Cell, Hosts, Part, cell, label, median_cell, number, published_part, remarks
 from bench.report.figures import Line, marks
-from bench.suite import Figure
 
 
 def speedup(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
@@ -15,12 +15,12 @@ def speedup(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     x, metric = figure.x or "ranks", figure.y[0] if figure.y else "epoch_seconds"
     drawn, parts = [], []
     for title, run in hosts:
-        curve = analysis.scaling(run.records, name, metric, x)
+        curve = results.scaling(run.records, name, metric, x)
         if not curve:
             continue
         drawn.append(line(title if len(hosts) > 1 else "this host", curve))
         cores = sum(cluster["cores"] for cluster in run.plan["profile"]["machine"]["clusters"])
-        fraction = analysis.serial_fraction(curve, cores)
+        fraction = results.serial_fraction(curve, cores)
         notes = [f"{title}."] if len(hosts) > 1 else []
         if fraction is not None:
             notes.append(f"Serial fraction after Amdahl, fitted up to {cores} {x}: {fraction:.3f}.")

@@ -6,13 +6,14 @@ import socket
 import sys
 from pathlib import Path
 
-from mpinn.cli import Parser, run_command
 from mpinn.hosts import library
 from mpinn.hosts.apply import carry_out, overruled, parameter_files, plan
-from mpinn.hosts.hostfile import FORMATS, hostfile
+from mpinn.hosts.hostfile import FORMATS, from_profiles
 from mpinn.hosts.launcher import find_launcher
 from mpinn.hosts.profile import Profile, dump, schema
 from mpinn.hosts.sheet import listing, sheet
+from mpinn.system.command_line import Parser, run_command
+from mpinn.system.terminal import show
 
 WHICH = "a profile that ships, a YAML file, or 'detected' for this machine"
 
@@ -32,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=help, description=help + ".", epilog=epilog, allow_abbrev=False)
 
     command("list", "list the profiles that ship", "list")
-    show = command("show", "print a profile as a sheet to read", "show banana-pi-m3")
-    show.add_argument("name", metavar="NAME", help=WHICH)
+    shown = command("show", "print a profile as a sheet to read", "show banana-pi-m3")
+    shown.add_argument("name", metavar="NAME", help=WHICH)
     command("detect", "print a profile of this machine as YAML", "detect > my-machine.yml")
     apply = command("apply", "make a bare mpirun obey a profile, through MPI's own parameter files", "apply detected")
     apply.add_argument("name", metavar="NAME", nargs="?", help=WHICH)
@@ -98,7 +99,7 @@ def main() -> None:
     asked = parser().parse_args()
     match asked.command:
         case "list":
-            print(listing(map(library.find, library.names())))
+            show(listing(map(library.find, library.names())))
         case "show":
             print(sheet(library.find(asked.name)))
         case "detect":
@@ -108,7 +109,7 @@ def main() -> None:
                 parser().error("apply: give a NAME, or --undo without one")
             apply(None if asked.undo else library.find(asked.name), asked.interface, asked.dry_run)
         case "hostfile":
-            print(hostfile(asked.hosts, asked.mpi), end="")
+            print(from_profiles(asked.hosts, asked.mpi), end="")
         case "schema":
             print(json.dumps(schema(), indent=2))
 

@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpinn.errors import MpinnError
-from mpinn.files import replace
 from mpinn.hosts.launcher import Launcher
 from mpinn.hosts.profile import Profile
+from mpinn.system.errors import MpinnError
+from mpinn.system.files import replace
 
 # The newline before the block belongs to it; a file that begins with the block was made for it.
 BLOCK = re.compile(rb"(?:\A|\n)# >>> mpinn \(profile [^\n]*\) >>>\n(?:(?!# >>> mpinn )[^\n]*\n)*?# <<< mpinn <<<\n")

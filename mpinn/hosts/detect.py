@@ -7,9 +7,9 @@ import platform
 import sys
 from pathlib import Path
 
-from mpinn.errors import MpinnError
 from mpinn.hosts.profile import Cache, Cluster, Machine, Mpi, Oversubscribe, Profile
-from mpinn.hosts.sysfs import cpu_list, cpus, number, text
+from mpinn.system.errors import MpinnError
+from mpinn.system.proc import cpu_list, cpus, number, text
 
 CPU = "sys/devices/system/cpu"
 

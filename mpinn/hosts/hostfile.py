@@ -1,11 +1,13 @@
-"""Hostfiles: which hosts a job runs on, and how many ranks each takes, in the words of Open MPI and of MPICH."""
+"""Hostfiles: which hosts a job runs on, and how many ranks each takes, in the formats of Open MPI and of MPICH."""
 
 import ipaddress
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from mpinn.errors import UsageError
 from mpinn.hosts.library import find
+from mpinn.system.errors import UsageError
 
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*", re.ASCII)
@@ -16,8 +18,38 @@ FORMATS = {
 }
 
 
-def hostfile(hosts: Sequence[str], mpi: str) -> str:
-    """Return the hostfile for `hosts`, each NAME=ADDRESS with the name of a profile; `mpi` is a key of FORMATS.
+class Host(NamedTuple):
+    """One line of a hostfile."""
+
+    address: str
+    line: str
+
+
+def read(path: Path) -> list[Host]:
+    """Return the hosts of a hostfile, at least one. Raises UsageError."""
+    cure = "python -m mpinn.hosts hostfile makes one"
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}; {cure}") from None
+    hosts = [Host(line.split()[0].partition(":")[0], line) for line in lines if line and not line.startswith("#")]
+    if not hosts:
+        raise UsageError(f"{path}: no hosts; {cure}")
+    return hosts
+
+
+def count(path: Path | None) -> int:
+    """Return the number of hosts in a hostfile, 1 without one. Raises UsageError."""
+    return 1 if path is None else len(read(path))
+
+
+def write(path: Path, hosts: Sequence[Host]) -> None:
+    """Write a hostfile of these hosts."""
+    path.write_text("".join(f"{host.line}\n" for host in hosts))
+
+
+def from_profiles(hosts: Sequence[str], mpi: str) -> str:
+    """Return the text of a hostfile for `hosts`, each NAME=ADDRESS with a profile's name; `mpi` is a key of FORMATS.
 
     Open MPI gets slots and the most ranks that the profile allows; MPICH's format has room for slots only. Raises
     UsageError for an unknown profile, an address that is no host name or IPv4 address, or one given twice.

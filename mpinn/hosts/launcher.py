@@ -1,5 +1,6 @@
-"""Which MPI does `mpirun` start here?"""
+"""The launcher, which starts the ranks: mpirun or srun. Which one is here, and how it is called as a profile asks."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -7,19 +8,26 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpinn.errors import MpinnError
+from mpinn.hosts import hostfile
+from mpinn.hosts.profile import Mpi
+from mpinn.system import blas_threads
+from mpinn.system.errors import MpinnError
+
+VENDORS = {"openmpi": "Open MPI", "mpich": "MPICH"}
+KEEPALIVE = {"time": 4, "intvl": 1, "probes": 4}  # of Open MPI's daemons: a silent host is noticed after 8 seconds
+SLURM_PLUGINS = {"openmpi": "pmix", "mpich": "pmi2"}
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """An mpirun: where it is, whose (`openmpi` or `mpich`) and which version."""
+    """An mpirun: where it is, whose (a key of VENDORS) and which version."""
 
     path: Path
     vendor: str
     version: str
 
     def __str__(self) -> str:
-        return f"{'Open MPI' if self.vendor == 'openmpi' else 'MPICH'} {self.version} ({self.path})"
+        return f"{VENDORS[self.vendor]} {self.version} ({self.path})"
 
 
 def find_launcher(prefix: Path = Path(sys.prefix)) -> Launcher:
@@ -39,3 +47,54 @@ def find_launcher(prefix: Path = Path(sys.prefix)) -> Launcher:
     if found := re.search(r"HYDRA build details:\s+Version:\s+(\S+)", run.stdout):
         return Launcher(Path(path), "mpich", found[1])
     raise MpinnError(f"{path} is neither Open MPI's nor MPICH's: its --version says {run.stdout[:60]!r}")
+
+
+def command_line(mpi: Mpi, launcher: Launcher, ranks: int, hosts: Path | None, program: list[str]) -> list[str]:
+    """Return the command that runs a program, given as its words, on every rank; hosts: a hostfile."""
+    if "SLURM_JOB_ID" in os.environ and hosts is None:
+        start = slurm(mpi, launcher, ranks)
+    else:
+        start = (open_mpi if launcher.vendor == "openmpi" else mpich)(mpi, launcher, ranks, hosts)
+    return [*start, *program]
+
+
+def open_mpi(mpi: Mpi, launcher: Launcher, ranks: int, hosts: Path | None) -> list[str]:
+    """Return the mpirun line of Open MPI. Versions 4 and 5 take the same words.
+
+    Over several hosts ranks go round them in turn: by slot, version 5 would put all of them on the first. On this
+    host the line claims as many slots as ranks: an Open MPI that knows of too few yields, whatever it is told.
+    """
+    shared = ranks > mpi.slots * hostfile.count(hosts)
+    if hosts:
+        policy = "node:OVERSUBSCRIBE" if mpi.oversubscribe.allowed else "node"
+        where = ["--hostfile", str(hosts), "--map-by", policy]
+        for name, value in KEEPALIVE.items():
+            where += ["--mca", f"oob_tcp_keepalive_{name}", str(value)]
+    else:
+        where = ["--host", f"localhost:{ranks}", "--map-by", "slot" if shared else mpi.map_by]
+    return [
+        *(str(launcher.path), "-n", str(ranks)),
+        *where,
+        *("--bind-to", "none" if shared else mpi.bind_to),
+        *("--mca", "mpi_yield_when_idle", str(int(mpi.wait_policy == "yield"))),
+        *(word for name, value in blas_threads.chosen().items() for word in ("-x", f"{name}={value}")),
+    ]
+
+
+def mpich(mpi: Mpi, launcher: Launcher, ranks: int, hosts: Path | None) -> list[str]:
+    """Return the mpirun line of MPICH, which has no wait policy to set and shares cores without being told."""
+    shared = ranks > mpi.slots * hostfile.count(hosts)
+    return [
+        *(str(launcher.path), "-n", str(ranks)),
+        *(("-f", str(hosts)) if hosts else ()),
+        *("-bind-to", "none" if shared else mpi.bind_to),
+        *(word for name, value in blas_threads.chosen().items() for word in ("-genv", name, value)),
+    ]
+
+
+def slurm(mpi: Mpi, launcher: Launcher, ranks: int) -> list[str]:
+    """Return the srun line within a SLURM allocation, whose hosts it uses; SLURM passes the environment on."""
+    shared = ["--overcommit"] if mpi.oversubscribe.allowed else []
+    policy = f"OMPI_MCA_mpi_yield_when_idle={int(mpi.wait_policy == 'yield')}"
+    variables = [*(f"{name}={value}" for name, value in blas_threads.chosen().items()), policy]
+    return ["srun", f"--ntasks={ranks}", f"--mpi={SLURM_PLUGINS[launcher.vendor]}", *shared, "env", *variables]

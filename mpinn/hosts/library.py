@@ -3,9 +3,9 @@
 import sysconfig
 from pathlib import Path
 
-from mpinn.errors import UsageError, nearest
 from mpinn.hosts.detect import detect
 from mpinn.hosts.profile import Profile, load
+from mpinn.system.errors import UsageError, nearest
 
 DETECTED = "detected"
 

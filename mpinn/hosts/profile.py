@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
-from mpinn.errors import UsageError, yaml_problem
-from mpinn.hosts.schema import entry, json_schema, read
+from mpinn.system import yaml_files
+from mpinn.system.errors import UsageError
+from mpinn.system.schema import entry, json_schema, read
 
 NAME = r"[a-z0-9][a-z0-9-]*"
 CPU_LIST = r"\d+(-\d+)?(,\d+(-\d+)?)*"
-LARGEST_FILE = 2**16  # characters; the longest profile that ships has a twentieth of them
 
 
 @dataclass(frozen=True)
@@ -141,30 +141,9 @@ class Profile:
     published: tuple[Published, ...] = entry("published results", default=())
 
 
-class Loader(yaml.SafeLoader):
-    """Safe YAML in which nothing is said twice: no aliases (they can expand without end), no key given again."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a key is given twice", node.start_mark)
-        return mapping
-
-
 def load(path: Path) -> Profile:
     """Return the profile in a YAML file. Raises UsageError, one line with file, key and what was expected."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            content = yaml.load(file.read(LARGEST_FILE), Loader)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid YAML: {yaml_problem(error)}") from None
+    content = yaml_files.read(path)
     try:
         return parse(content)
     except UsageError as error:

@@ -5,26 +5,28 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mpinn.hosts.profile import Cluster, Profile, Published
+from mpinn.system.terminal import Table, aligned
+from mpinn.system.words import counted
 
 WIDTH = 110  # columns
 METRICS = {"epoch_seconds": "one epoch", "speedup": "speedup", "accuracy": "accuracy"}
 
 
-def listing(profiles: Iterable[Profile]) -> str:
-    """Return a table of profiles, a line each."""
-    rows: list[tuple[str, ...]] = [("NAME", "ARCHITECTURE", "CORES", "THREADS", "SLOTS", "MAX RANKS", "TITLE")]
+def listing(profiles: Iterable[Profile]) -> Table:
+    """Return a table of profiles, a row each."""
+    rows = []
     for profile in profiles:
         machine, mpi = profile.machine, profile.mpi
         numbers = (machine.cores, machine.threads, mpi.slots, mpi.max_ranks)
         rows.append((profile.name, machine.architecture, *map(str, numbers), profile.title))
-    return table(rows)
+    return Table("", ("NAME", "ARCHITECTURE", "CORES", "THREADS", "SLOTS", "MAX RANKS", "TITLE"), rows)
 
 
 def sheet(profile: Profile) -> str:
     """Return a profile as a sheet to read: the machine, how MPI runs on it, and published results."""
     parts = [profile.title, facts(machine_facts(profile)), facts(mpi_facts(profile))]
     if profile.published:
-        parts.append("Published\n" + table([published_row(result) for result in profile.published]))
+        parts.append("Published\n" + aligned([published_row(result) for result in profile.published]))
         parts.append(facts([("Source", source) for source in dict.fromkeys(r.source for r in profile.published)]))
     return "\n\n".join(parts)
 
@@ -91,8 +93,8 @@ def published_row(result: Published) -> tuple[str, ...]:
         notes.append(f"in {amount(result.seconds)} s")
     return (
         METRICS[result.metric],
-        counted(result.workers, "worker"),
-        counted(result.epochs, "epoch"),
+        counted(result.workers, "worker") if result.workers else "",
+        counted(result.epochs, "epoch") if result.epochs else "",
         values,
         "; ".join(filter(None, notes)),
     )
@@ -101,10 +103,6 @@ def published_row(result: Published) -> tuple[str, ...]:
 def amount(value: Any, unit: str = "") -> str:
     """Return a number with its unit, or an empty string if it is unknown."""
     return "" if value is None else f"{value:.10g} {unit}".strip()
-
-
-def counted(number: int | None, thing: str) -> str:
-    return "" if number is None else f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:
@@ -116,13 +114,3 @@ def facts(rows: Sequence[tuple[str, str]]) -> str:
             first, *rest = textwrap.wrap(said, WIDTH - indent, break_on_hyphens=False)
             lines += [label.ljust(indent) + first, *(" " * indent + line for line in rest)]
     return "\n".join(lines)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows with their columns aligned, columns of numbers to the right."""
-    columns = []
-    for column in zip(*rows, strict=True):
-        width = max(map(len, column))
-        right = all(cell.isdigit() for cell in column[1:])
-        columns.append([cell.rjust(width) if right else cell.ljust(width) for cell in column])
-    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))

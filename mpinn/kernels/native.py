@@ -1,19 +1,23 @@
 # cython: boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """How one worker learns one batch, compiled: the same mathematics as `reference`, in float32 and sparse.
 
-**Lazy elastic net.** Most pixels of an image are dark, and a dark pixel's row of first-layer weights is only shrunk. So
-a row is touched when its pixel is lit, and the shrinks that it has missed are made up for then, or at the batch's end.
-The weights are held as w = s_t u, s_t = (1 - a2)^t after t exemplars of the batch. One shrink, (1 - a2) w - a1 sgn(w)
-and 0 where that flips the sign, leaves u - (a1 / s_t+1) sgn(u), and many in a row subtract the sum of their thresholds:
-a row remembers the sum up to its last shrink (`base`), and what it owes is a difference. In float32 nothing is ever
-multiplied by 1 - 8e-8, which rounding would make 1: s_t enters the net input and the step, which have no such
-precision to lose, and in the end u - (1 - s) u is taken.
+**Lazy elastic net.** Most pixels of an image are dark, and the first-layer weights of a dark pixel are only shrunk. So
+a row of weights is touched when its pixel is lit; the shrinks that it has missed are then done at once, or at the end
+of the batch. (Delayed elastic net updates: Lipton and Elkan 2015, arXiv:1505.06449.)
+
+The weights are held as w = s_t u, s_t = (1 - a2)^t after t exemplars of the batch, as in Bottou's solvers. One shrink,
+(1 - a2) w - a1 sgn(w) and 0 where that flips the sign, leaves u - (a1 / s_t+1) sgn(u), so many in a row subtract the
+sum of their thresholds. One running sum serves all rows, like the cumulative penalty of Tsuruoka et al. 2009: a row
+keeps its value at the row's last shrink (`base`), and owes the difference. (There a weight keeps what it really paid.)
+
+float32 cannot represent 1 - 8e-8, so nothing is multiplied by that: s_t scales the net input and the step, where its
+rounding does not matter, and at the end u - (1 - s) u is stored.
 
 **Layout.** The kernel works on a copy of its own. Rows are padded with zeros to the width of a vector register. The
-first layer has a row a pixel, (inputs, units); the later ones are turned, (units, inputs), so that their rows are long.
-What is done to rows is done in tiles of columns, whose sums stay in registers while the rows go by.
+first layer has a row for each pixel, (inputs, units); the later ones are transposed, (units, inputs), so that their
+rows are long. Rows are processed in tiles of columns: the sums of a tile stay in registers while the rows pass.
 
-This is Cython in pure Python mode. Uncompiled it is of no use: see `kernels.native_problem`.
+This is Cython in pure Python mode. Uncompiled it would import and crawl: see `kernels.kernel.native_problem`.
 """
 
 import cython
@@ -24,8 +28,8 @@ from cython.cimports.libc.string import memcpy
 from cython.cimports.mpinn.kernels.machine import NARROW, WIDE, WIDEST, prefetch
 from cython.cimports.posix.time import CLOCK_MONOTONIC, clock_gettime, timespec
 
-from mpinn.activations import LEAK
-from mpinn.network import Network
+from mpinn.model.activations import LEAK
+from mpinn.model.network import Network
 
 COMPILED = cython.compiled
 
@@ -46,6 +50,7 @@ CODES = {
     "tanh": TANH,
     "softmax": SOFTMAX,
 }
+LOSSES = ("quadratic", "cross-entropy")
 leak = cython.declare(cython.float, LEAK)
 Power = cython.union(value=cython.float, bits=cython.int)
 
@@ -64,8 +69,10 @@ COUNT_OF_EIGHT = np.array([mask.bit_count() for mask in range(256)], np.intc)
 
 def declines(network: Network) -> str:
     """Return why this kernel cannot train the network, or an empty string."""
-    unknown = [name for name in network.activations if name not in CODES]
-    return f"it does not know the activation {unknown[0]}" if unknown else ""
+    for name in network.activations:
+        if name not in CODES:
+            return f"it does not know the activation {name}"
+    return "" if network.loss in LOSSES else f"it does not know the loss {network.loss}"
 
 
 def padded(count):
@@ -102,7 +109,7 @@ def fetch_ahead(image: cython.pointer(cython.const[cython.uchar]), pixels: cytho
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def taken(u: cython.float, d: cython.float) -> cython.float:
+def shrinkage(u: cython.float, d: cython.float) -> cython.float:
     """Return what a shrink by d takes off u: d sgn(u), or u where that would flip its sign; a NaN stays one."""
     cut: cython.float = -d if u < -d else u
     return d if cut > d else cut
@@ -127,7 +134,7 @@ def add_tile(
         factor = rows.factor[i]
         owed = rows.owed[i]
         for j in range(width):
-            sums[j] += factor * (row[j] - taken(row[j], owed) if shrinking else row[j])
+            sums[j] += factor * (row[j] - shrinkage(row[j], owed) if shrinking else row[j])
     for j in range(width):
         total[j] += sums[j]
 
@@ -190,7 +197,7 @@ def update_tile(
         factor = rows.factor[i]
         owed = rows.owed[i] + own
         for j in range(width):
-            row[j] = (row[j] - taken(row[j], owed) if shrinking else row[j]) + factor * steps[j]
+            row[j] = (row[j] - shrinkage(row[j], owed) if shrinking else row[j]) + factor * steps[j]
 
 
 @cython.cfunc
@@ -434,7 +441,7 @@ class Native:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def take(self, weights: cython.pointer(cython.const[cython.float])) -> cython.void:
+    def load_weights(self, weights: cython.pointer(cython.const[cython.float])) -> cython.void:
         """Copy weights from the network's order."""
         layer: cython.int
         i: cython.int
@@ -460,7 +467,7 @@ class Native:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def give(self, weights: cython.p_float, t: cython.int) -> cython.void:
+    def store_weights(self, weights: cython.p_float, t: cython.int) -> cython.void:
         """Write weights in the network's order, with all shrinks of the first t exemplars."""
         layer: cython.int
         i: cython.int
@@ -477,7 +484,7 @@ class Native:
             to = weights + i * columns
             d = self.thresholds[t] - self.base[i]
             for j in range(columns):
-                u = row[j] - taken(row[j], d)
+                u = row[j] - shrinkage(row[j], d)
                 to[j] = u - lost * u
         for layer in range(2, self.layers):
             weights = weights + (self.units[layer - 2] + self.bias) * self.units[layer - 1]
@@ -490,10 +497,10 @@ class Native:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def light(self, image: cython.pointer(cython.const[cython.uchar]), t: cython.int) -> Rows:
+    def active_rows(self, image: cython.pointer(cython.const[cython.uchar]), t: cython.int) -> Rows:
         """Return the first-layer rows that an image touches, the bias unit's last, with what each owes at exemplar t.
 
-        From now on each is taken to have paid, with exemplar t's own threshold.
+        From now on each row counts as paid, exemplar t's own threshold included.
         """
         lit: cython.p_int = cython.address(self.lit[0])
         pixels: cython.int = self.units[0]
@@ -645,14 +652,14 @@ class Native:
         began: cython.double = seconds()
         if total > self.span:
             self.prepare_shrinks(total)
-        self.take(cython.address(weights[0]))
+        self.load_weights(cython.address(weights[0]))
         while done < total:
             span = min(self.span, total - done)
             for t in range(span):
                 sampled = (done + t) % SAMPLED == 0
                 if sampled:
                     start = seconds()
-                lit = self.light(cython.address(images[exemplars[done + t], 0]), t)
+                lit = self.active_rows(cython.address(images[exemplars[done + t], 0]), t)
                 if done + t + 1 < total:
                     fetch_ahead(cython.address(images[exemplars[done + t + 1], 0]), self.units[0])
                 self.think(lit, t)
@@ -662,10 +669,10 @@ class Native:
                 self.train(lit, t, labels[exemplars[done + t]])
                 if sampled:
                     train += seconds() - thought
-            self.give(cython.address(learned[0]), span)
+            self.store_weights(cython.address(learned[0]), span)
             done += span
             if done < total:
-                self.take(cython.address(learned[0]))
+                self.load_weights(cython.address(learned[0]))
         spent: cython.double = seconds() - began
         think = spent * think / (think + train) if total else 0
         return think, spent - think
@@ -687,9 +694,9 @@ class Native:
         stride: cython.int = self.stride[1]
         w: cython.p_float = cython.address(self.w[0])
         net: cython.p_float = cython.address(self.phi[self.first_unit[1]])
-        self.take(cython.address(weights[0]))
+        self.load_weights(cython.address(weights[0]))
         for t in range(exemplars.shape[0]):
-            lit = self.light(cython.address(images[exemplars[t], 0]), 0)
+            lit = self.active_rows(cython.address(images[exemplars[t], 0]), 0)
             for j in range(stride):
                 net[j] = 0
             start = seconds()
@@ -706,9 +713,9 @@ class Native:
         i: cython.int
         best: cython.int
         phi: cython.p_float = cython.address(self.phi[self.first_unit[self.layers - 1]])
-        self.take(cython.address(weights[0]))
+        self.load_weights(cython.address(weights[0]))
         for e in range(images.shape[0]):
-            self.think(self.light(cython.address(images[e, 0]), 0), 0)
+            self.think(self.active_rows(cython.address(images[e, 0]), 0), 0)
             best = 0
             for i in range(1, self.units[self.layers - 1]):
                 if phi[i] > phi[best]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mpinn.network import Network
+from mpinn.model.network import Network
 
 COMPILED: bool
 

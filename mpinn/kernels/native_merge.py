@@ -1,21 +1,28 @@
 # cython: boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-"""How the workers' weights become the master's, compiled: the formulas of `mpinn.merge` in one pass over memory.
+"""How the workers' weights become the master's, compiled: the formulas of `mpinn.merging` in one pass over memory.
 
-Columns go by in blocks whose float64 sums stay in the nearest cache.
+Columns are processed in blocks whose float64 sums stay in the nearest cache.
 
-This is Cython in pure Python mode. Uncompiled it is of no use: see `kernels.native_problem`.
+This is Cython in pure Python mode. Uncompiled it would import and crawl: see `kernels.kernel.native_problem`.
 """
 
 import cython
 from cython.cimports.libc.math import fabsf, trunc
 from cython.cimports.mpinn.kernels.machine import BLOCK
 
-from mpinn.merge import GRID
+from mpinn.merging.block_momentum import GRID
 
 COMPILED = cython.compiled
 
 grid = cython.declare(cython.double, GRID)
 step = cython.declare(cython.double, 1 / GRID)
+
+RULES = ("mean", "block-momentum")  # that it knows
+
+
+def declines(rule: str) -> str:
+    """Return why the master cannot be moved by a rule here, or an empty string."""
+    return "" if rule in RULES else f"it does not know the merge {rule}"
 
 
 @cython.cfunc
@@ -50,7 +57,7 @@ def move(
     exemplars: cython.double,
     momentum: cython.double,
 ) -> cython.void:
-    """Move n of the master's weights to the mean, or beyond it where there is a velocity."""
+    """Move n of the master's weights to the mean, or by block momentum where there is a velocity."""
     i: cython.Py_ssize_t
     share: cython.double = 1 / exemplars
     steps: cython.double = grid
@@ -95,7 +102,7 @@ def add_rounded(
     constant: cython.double,
     limit: cython.float,
 ):
-    """As `merge.add_rounded`, bit for bit."""
+    """As `merging.mean.add_rounded`, bit for bit."""
     start: cython.Py_ssize_t
     n: cython.Py_ssize_t
     beyond: cython.int = 0
@@ -106,30 +113,31 @@ def add_rounded(
 
 
 def move_master(
-    master: cython.float[::1],
-    velocity: object,
+    rule: str,
+    weights: cython.float[::1],
+    moments: cython.float[:, :],
     total: cython.double[::1],
     exemplars: cython.longlong,
     momentum: cython.double,
 ):
-    """As `merge.move_master`, bit for bit."""
-    momenta: cython.float[::1] = velocity
-    moving: cython.p_float = cython.NULL
-    if velocity is not None:
-        moving = cython.address(momenta[0])
-    move(cython.address(master[0]), moving, cython.address(total[0]), master.shape[0], exemplars, momentum)
+    """As `merging.rules.move_master`, bit for bit."""
+    velocity: cython.p_float = cython.NULL
+    if rule == "block-momentum":
+        velocity = cython.address(moments[0, 0])
+    move(cython.address(weights[0]), velocity, cython.address(total[0]), weights.shape[0], exemplars, momentum)
 
 
 def merge_workers(
-    master: cython.float[::1],
-    velocity: object,
+    rule: str,
+    weights: cython.float[::1],
+    moments: cython.float[:, :],
     vectors: cython.const[cython.float][:, :],
     counts: cython.const[cython.longlong][::1],
     momentum: cython.double,
     constant: cython.double,
     limit: cython.float,
 ):
-    """As `merge.merge_workers`, bit for bit."""
+    """As `merging.rules.merge_workers`, bit for bit."""
     total: cython.double[BLOCK]
     start: cython.Py_ssize_t
     i: cython.Py_ssize_t
@@ -137,16 +145,16 @@ def merge_workers(
     worker: cython.Py_ssize_t
     exemplars: cython.longlong = 0
     beyond: cython.int = 0
-    momenta: cython.float[::1] = velocity
-    moving: cython.p_float = cython.NULL
+    moving: cython.bint = rule == "block-momentum"
+    velocity: cython.p_float = cython.NULL
     for worker in range(counts.shape[0]):
         exemplars += counts[worker]
-    for start in range(0, master.shape[0], BLOCK):
-        n = min(BLOCK, master.shape[0] - start)
+    for start in range(0, weights.shape[0], BLOCK):
+        n = min(BLOCK, weights.shape[0] - start)
         for i in range(n):
             total[i] = 0
         beyond |= add_terms(cython.address(total[0]), vectors, counts, start, n, constant, limit)
-        if velocity is not None:
-            moving = cython.address(momenta[start])
-        move(cython.address(master[start]), moving, cython.address(total[0]), n, exemplars, momentum)
+        if moving:
+            velocity = cython.address(moments[0, start])
+        move(cython.address(weights[start]), velocity, cython.address(total[0]), n, exemplars, momentum)
     return not beyond

@@ -4,13 +4,15 @@ import numpy as np
 
 COMPILED: bool
 
+def declines(rule: str) -> str: ...
 def add_rounded(total: np.ndarray, vectors: np.ndarray, counts: np.ndarray, constant: float, limit: float) -> bool: ...
 def move_master(
-    master: np.ndarray, velocity: np.ndarray | None, total: np.ndarray, exemplars: int, momentum: float
+    rule: str, weights: np.ndarray, moments: np.ndarray, total: np.ndarray, exemplars: int, momentum: float
 ) -> None: ...
 def merge_workers(
-    master: np.ndarray,
-    velocity: np.ndarray | None,
+    rule: str,
+    weights: np.ndarray,
+    moments: np.ndarray,
     vectors: np.ndarray,
     counts: np.ndarray,
     momentum: float,

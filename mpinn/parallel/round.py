@@ -1,6 +1,6 @@
 """The rounds: every worker learns its batch from the master weights, an exchange merges them into the next master.
 
-All ranks hold the same master weights, bit for bit, before and after every round.
+All ranks hold the same master, bit for bit, before and after every round.
 """
 
 import zlib
@@ -10,13 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpinn.data import Dataset
+from mpinn.config import Settings
+from mpinn.datasets import Dataset
 from mpinn.kernels import Kernel
-from mpinn.parallel import exchange, fault
+from mpinn.merging.master import Master
+from mpinn.parallel import exchange, fault_injection
 from mpinn.parallel.exchange import Merged
-from mpinn.parallel.world import MPI, Member, World
-from mpinn.requests import SLOTS, Listener, Requests
-from mpinn.schedule import Schedule, assign, assign_by_speed, epoch_order
+from mpinn.parallel.mpi_library import MPI
+from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
+from mpinn.parallel.schedule import Schedule, assign, assign_by_speed, epoch_order
+from mpinn.parallel.stop_requests import SLOTS, Listener, Requests
+from mpinn.parallel.world import Member, World
 
 BLOCK = 1000  # exemplars classified at a time; fixed, so that no rounding depends on the number of ranks
 
@@ -26,12 +30,12 @@ class Progress(NamedTuple):
 
     round: int  # rounds of the epoch done so far
     seconds: float
-    phases: np.ndarray  # (ranks, 4) seconds: think, train, merge, wait
+    phases: np.ndarray  # (ranks, len(PHASES)) seconds
     requests: Requests  # of its last round
 
 
 class ReplicaError(Exception):
-    """Ranks whose master weights are not those of most."""
+    """Ranks have other master weights than most."""
 
     def __init__(self, odd: list[Member]) -> None:
         super().__init__(", ".join(f"rank {rank} on {host}" for rank, host in odd))
@@ -42,64 +46,39 @@ class Team:
     """The ranks as one learner."""
 
     def __init__(
-        self,
-        world: World,
-        kernel: Kernel,
-        data: Dataset,
-        schedule: Schedule,
-        seed: int,
-        master: np.ndarray,
-        velocity: np.ndarray | None,
-        momentum: float,
-        listener: Listener,
-        through: str = "auto",
-        check_every: int | None = None,
+        self, world: World, settings: Settings, kernel: Kernel, data: Dataset, master: Master, listener: Listener
     ) -> None:
-        """master, velocity (parameters,) float32, equal on all ranks: where to start from.
-
-        through: the name of an exchange. check_every: rounds between comparisons of masters, if not an epoch. Raises
-        UsageError, on every rank.
-        """
+        """master: where to start from, equal on all ranks; it is copied. Raises UsageError, on every rank."""
         self.world = world
         self.kernel = kernel
         self.data = data
-        self.schedule = schedule
-        self.seed = seed
-        self.momentum = momentum
+        self.seed = settings.seed
         self.listener = listener
-        self.assignment = assign(schedule.workers, world.size)
-        self.exchange = exchange.choose(through, world, kernel, master, velocity, self.assignment)
-        self.fault = fault.asked_for()
-        self.check_every = check_every or schedule.rounds
+        self.schedule = Schedule(len(data.train_labels), settings.workers, settings.worker_batch)
+        self.assignment = assign(settings.workers, world.size)
+        self.exchange = exchange.choose(settings.exchange, world, settings.merge, kernel, master, self.assignment)
+        self.fault = fault_injection.from_environment()
+        self.check_every = settings.check_replicas or self.schedule.rounds  # rounds
 
     @property
-    def master(self) -> np.ndarray:
-        """The master weights, (parameters,) float32."""
+    def master(self) -> Master:
         return self.exchange.master
-
-    @property
-    def velocity(self) -> np.ndarray | None:
-        """The velocity of block momentum, (parameters,) float32."""
-        return self.exchange.velocity
 
     @property
     def workers(self) -> range:
         """The workers of this rank."""
         return self.assignment[self.world.rank]
 
-    def merge(self, counts: np.ndarray, asked: np.ndarray) -> Merged:
-        """Move the master, on all ranks or on none: where one is lost meanwhile, it is again as it was."""
-        if not self.world.mortal:
-            return self.exchange.merge(counts, self.momentum, asked)
-        master = self.master.copy()
-        velocity = None if self.velocity is None else self.velocity.copy()
+    def merge(self, counts: np.ndarray, requests: np.ndarray) -> Merged:
+        """Move the master, on all ranks or on none: where one is lost meanwhile, the master is what it was."""
+        if not self.world.fault_tolerant:
+            return self.exchange.merge(counts, requests)
+        before = self.master.copy()
         try:
-            merged = self.exchange.merge(counts, self.momentum, asked)
+            merged = self.exchange.merge(counts, requests)
             self.world.agree()
         except Exception:
-            self.master[:] = master
-            if self.velocity is not None:
-                self.velocity[:] = velocity
+            self.master.become(before)
             raise
         return merged
 
@@ -110,10 +89,10 @@ class Team:
         self.exchange.forget()
 
     def compare_replicas(self) -> None:
-        """Raise ReplicaError, on every rank, unless all ranks have the same master and velocity, bit for bit."""
-        mine = zlib.crc32(self.master.data)
-        if self.velocity is not None:
-            mine = zlib.crc32(self.velocity.data, mine)
+        """Raise ReplicaError, on every rank, unless all ranks have the same master, bit for bit."""
+        mine = 0
+        for part in self.master.bytes:
+            mine = zlib.crc32(part, mine)
         gathered = np.empty(self.world.size, np.uint32)
         self.world.comm.Allgather(np.array([mine], np.uint32), gathered)
         self.world.agree()
@@ -124,22 +103,16 @@ class Team:
         if odd:
             raise ReplicaError(odd)
 
-    def go_back(self, weights: np.ndarray, velocity: np.ndarray | None, momentum: float) -> None:
-        """Make these, (parameters,) float32, the master weights and velocity, None for rest, under this momentum.
-
-        Every rank calls it, once none reads the old ones any more.
-        """
+    def go_back(self, master: Master) -> None:
+        """Go on from another master. Every rank calls it, once none reads the old one any more."""
         self.exchange.forget()
-        self.master[:] = weights
-        if self.velocity is not None:
-            self.velocity[:] = 0 if velocity is None else velocity
-        self.momentum = momentum
+        self.master.become(master)
         self.world.comm.Barrier()
 
     def balance(self, phases: np.ndarray) -> None:
         """Give each rank workers in proportion to the speed at which it learned: `Progress.phases` of an epoch.
 
-        A rank that had no workers is taken to be as fast as the others are on average.
+        A rank that had no workers counts as fast as the others are on average.
         """
         workers = np.array([len(workers) for workers in self.assignment])
         seconds = phases[:, :2].sum(axis=1)
@@ -164,15 +137,15 @@ class Team:
         self.world.agree()
         return mine
 
-    def train(self, epoch: int, first_round: int, show: Callable[[int], None]) -> Progress:
-        """Do the rounds of an epoch from `first_round` on, to its end or to the first with a request.
+    def train(self, epoch: int, first_round: int, tell: Callable[[RoundLearned | RoundMerged], None]) -> Progress:
+        """Do the rounds of an epoch from `first_round` (from 0) on, to its end or to the first with a request.
 
-        `show` is told the rounds done. A round in which weights ran away is not one of them, and leaves a master that
-        is of no use.
+        `tell` gets the events of every round. A round in which weights ran away does not count as done, and leaves a
+        useless master.
         """
         start = perf_counter()
         batches = self.scatter_batches(epoch)
-        phases = np.zeros(4)  # think, train, merge, wait
+        phases = np.zeros(len(PHASES))
         stays = np.zeros(self.schedule.rounds)  # seconds in the collective
         requests = Requests()
         done = first_round
@@ -180,8 +153,9 @@ class Team:
             begun = perf_counter()
             counts = self.schedule.counts(done)
             learning = self.learn(batches[done], counts, epoch, done)
+            tell(RoundLearned(epoch, done + 1, *learning))
             asked = np.zeros(SLOTS)
-            self.listener.take(asked)
+            self.listener.write_to(asked)
             if ((epoch - 1) * self.schedule.rounds + done + 1) % self.check_every == 0:
                 self.compare_replicas()  # before the merge: after it, what went wrong is in everybody's mean
             merged = self.merge(counts, asked)
@@ -191,7 +165,7 @@ class Team:
             if requests.diverged:
                 break
             done += 1
-            show(done)
+            tell(RoundMerged(epoch, done, merged.waited))
             if any(requests):
                 break
         seconds = perf_counter() - start
@@ -210,21 +184,21 @@ class Team:
         batches (workers here, worker_batch) int32; counts (workers,) int64, exemplars of each worker.
         """
         of_run = (epoch - 1) * self.schedule.rounds + round_ + 1
-        self.fault = self.fault.strike(self.world.start_rank, of_run, self.master)
+        self.fault = self.fault.strike(self.world.start_rank, of_run, self.master.weights)
         think = train = 0.0
         for batch, worker in zip(batches, self.workers, strict=True):
             if counts[worker] == 0:
                 continue
             thought, trained = self.kernel.learner.learn(
-                self.master,
+                self.master.weights,
                 self.data.train_images,
                 self.data.train_labels,
                 batch[: counts[worker]],
-                self.exchange.place(worker),
+                self.exchange.buffer(worker),
             )
             think += thought
             train += trained
-            self.exchange.take(worker, counts)
+            self.exchange.stored(worker, counts)
         factor = self.fault.wait(self.world.start_rank, of_run, think + train)
         return factor * think, factor * train
 
@@ -238,9 +212,9 @@ class Team:
         for number, (images, labels) in enumerate(sets):
             blocks = assign(-(-len(labels) // BLOCK), self.world.size)[self.world.rank]
             for start in range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(labels)), BLOCK):
-                chosen = self.kernel.learner.classify(self.master, images[start : start + BLOCK])
+                chosen = self.kernel.learner.classify(self.master.weights, images[start : start + BLOCK])
                 counts[number] += np.count_nonzero(chosen == labels[start : start + BLOCK])
-        self.listener.take(counts[2:])
+        self.listener.write_to(counts[2:])
         self.world.comm.Allreduce(MPI.IN_PLACE, counts)
         self.world.agree()
         train, test = (100 * counts[number] / len(labels) for number, (_, labels) in enumerate(sets))

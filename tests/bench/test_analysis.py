@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from bench import analysis, oracle
-from bench.analysis import Run
-from bench.records import Record
+from bench.analysis.results import Run
+from bench.harness import oracle
+from bench.harness.records import Record
+from bench.harness.suite import Check, Point
 from bench.report.sections import listed
-from bench.suite import Check, Point
 
 
 def record(point: str, repeat: int, seconds: float, **changes: Any) -> Record:

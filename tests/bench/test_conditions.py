@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bench import conditions, fitness, verdict
-from bench.records import DEGRADED, INVALID, VALID
+from bench.harness import conditions, fitness, verdict
+from bench.harness.records import DEGRADED, INVALID, VALID
 from mpinn.hosts.library import find
 
 CPU = "sys/devices/system/cpu"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.lessons.gradients import GRADIENTS
+from bench.programs.lessons.gradients import GRADIENTS
 from tests.command.commands import errors, mpirun, run
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.measure import program_words
-from bench.peers.task import NETWORK, SETTINGS, Task, digits, epoch, reference_weights
-from bench.suite import load, points
+from bench.harness.measure import program_words
+from bench.harness.suite import load, points
+from bench.programs.peers.task import NETWORK, SETTINGS, Task, digits, epoch, reference_weights
 from mpinn import kernels
 from mpinn.hosts.library import DETECTED, find
-from mpinn.schedule import epoch_order
+from mpinn.parallel.schedule import epoch_order
 
 INSTALLED = {
     "torch_eager": importlib.util.find_spec("torch") is not None,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import measure, oracle, records
-from mpinn.errors import UsageError
+from bench.harness import measure, oracle, records
+from mpinn.system.errors import UsageError
 
 RECORD = {"suite": "s", "point": "p", "repeat": 0, "verdict": "VALID", "reasons": [], "metrics": {}, "units": {}}
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import statistics
+from bench.analysis import statistics
 
 times = st.lists(st.floats(min_value=0.01, max_value=100), min_size=1, max_size=12).map(np.array)
 

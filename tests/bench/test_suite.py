@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import suite
-from bench.suite import load, names, points
-from mpinn.errors import UsageError
+from bench.harness import suite
+from bench.harness.suite import load, names, points
 from mpinn.hosts.library import find
+from mpinn.system.errors import UsageError
 from tests.bench.suites import write_suite
 
 BOARD = find("banana-pi-m3")

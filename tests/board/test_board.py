@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import yaml
 
-from mpinn import checkpoint
 from tests.digits import digits, write_npz
 
 CHECKOUT = Path(__file__).parents[2]

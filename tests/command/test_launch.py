@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mpinn import launch
-from mpinn.errors import UsageError
 from mpinn.hosts.launcher import Launcher, find_launcher
 from mpinn.hosts.library import find, names
+from mpinn.system.errors import UsageError
 from tests.command.commands import environment, errors, ranks_alive, run, wait_until
 from tests.digits import write_npz
 

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.faults.job import PATIENCE, SETTINGS, Reference, Trial, outcome, undisturbed, wait_for_training
 from tests.system.cluster import HOSTS, SCRIPT, cluster, on, script, until
+
+from tests.faults.job import PATIENCE, SETTINGS, Reference, Trial, outcome, undisturbed, wait_for_training
 
 HOME = "/home/mpinn"
 FOLDER = f"{HOME}/trial"

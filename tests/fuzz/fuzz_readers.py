@@ -19,10 +19,10 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["mpinn", "bench", "yaml"]):
-    from bench import oracle, records
-    from mpinn import checkpoint, config, data
-    from mpinn.errors import MpinnError
+    from bench.harness import oracle, records
+    from mpinn import config
     from mpinn.hosts import hostfile, library
+    from mpinn.system.errors import MpinnError
 
 ALLOCATED = 2**32  # bytes of the whole process
 FOLDER = Path(tempfile.mkdtemp(prefix="mpinn-fuzz-"))

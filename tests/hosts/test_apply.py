@@ -8,7 +8,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mpinn.errors import MpinnError
 from mpinn.hosts.apply import (
     BLOCK,
     Change,
@@ -23,6 +22,7 @@ from mpinn.hosts.apply import (
 )
 from mpinn.hosts.launcher import Launcher
 from mpinn.hosts.library import find
+from mpinn.system.errors import MpinnError
 
 BANANA, NODE = find("banana-pi-m3"), find("generic-node")
 PIECES = [b"# >>> mpinn (profile x) >>>\n", b"# <<< mpinn <<<\n", b"\n", b"a = 1\n", b"b", b"# >>> mpinn (", b"\r\n"]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from mpinn.errors import MpinnError
 from mpinn.hosts.detect import detect
 from mpinn.hosts.library import find
 from mpinn.hosts.profile import Cache, Cluster, Profile, dump, parse
-from mpinn.hosts.sysfs import cpu_list, cpus
+from mpinn.system.errors import MpinnError
+from mpinn.system.proc import cpu_list, cpus
 
 Unpack = Callable[[str], Path]
 ARCHITECTURES = {

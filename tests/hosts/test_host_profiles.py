@@ -15,10 +15,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpinn.errors import UsageError
 from mpinn.hosts import library
 from mpinn.hosts.profile import Profile, dump, load, parse, schema
-from mpinn.hosts.schema import required
+from mpinn.system.errors import UsageError
+from mpinn.system.schema import required
 
 SHIPPED = library.names()
 VALID: dict[str, Any] = yaml.safe_load((library.directory() / "banana-pi-m3.yml").read_text(encoding="utf-8"))

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mpinn.errors import UsageError
-from mpinn.hosts.hostfile import hostfile
+from mpinn.system.errors import UsageError
 
 HOSTS = ["raspberry-pi-5=10.0.0.11", "banana-pi-m3=board-2.local"]
 

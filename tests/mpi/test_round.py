@@ -8,14 +8,14 @@ import pytest
 from mpi4py import MPI
 
 from mpinn import kernels
-from mpinn.data import Dataset
-from mpinn.errors import UsageError
-from mpinn.network import Network
+from mpinn.datasets import Dataset
+from mpinn.model.network import Network
+from mpinn.parallel.phases import PHASES
 from mpinn.parallel.round import Team
+from mpinn.parallel.schedule import Schedule
+from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.world import World
-from mpinn.requests import Listener
-from mpinn.results import PHASES
-from mpinn.schedule import Schedule
+from mpinn.system.errors import UsageError
 from tests.digits import digits
 
 DIGITS = digits()

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 from mpi4py import MPI
-
-from mpinn import checkpoint, config, merge
-from mpinn.config import Config
-from mpinn.errors import UsageError
-from mpinn.parallel import price
-from mpinn.parallel.world import World
-from mpinn.requests import Requests
 from mpinn.run import Run
-from mpinn.startup import Stopwatch
+
+from mpinn import config
+from mpinn.parallel.stop_requests import Requests
+from mpinn.parallel.world import World
+from mpinn.system.errors import UsageError
+from mpinn.training.stopwatch import Stopwatch
 from tests.digits import write_npz
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mpinn.errors import MpinnError, UsageError
 from mpinn.parallel import world as world_module
 from mpinn.parallel.world import World
+from mpinn.system.errors import MpinnError, UsageError
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(4, 6)
 

@@ -48,7 +48,7 @@ def main(checkout: Path, directory: Path) -> None:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    number = re.search(rb'__version__ = "(.+)"', contents["mpinn/version.py"])[1].decode()
+    number = re.search(rb'__version__ = "(.+)"', contents["mpinn/__init__.py"])[1].decode()
     version = f"{number}-{hashlib.sha256(tar.getvalue()).hexdigest()[:12]}"
     path = directory / f"mpinn-{version}.tar.gz"
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""What records come to: statistics, rows for figures and tables, comparisons, exports."""

@@ -1,0 +1,275 @@
+"""`bench run`: every point of a suite, in random order within a repeat, a record after each; it can go on."""
+
+import argparse
+import dataclasses
+import fcntl
+import json
+import platform
+import random
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.harness import estimate, fitness, measure, oracle, records
+from bench.harness.measure import Place
+from bench.harness.progress import Progress
+from bench.harness.records import INVALID, VALID, Record
+from bench.harness.suite import Point, load, points
+from bench.programs.program import NotHereError
+from mpinn import __version__
+from mpinn.hosts import hostfile
+from mpinn.hosts.launcher import VENDORS, find_launcher
+from mpinn.hosts.library import DETECTED, find
+from mpinn.hosts.profile import known
+from mpinn.parallel import mpi_library
+from mpinn.system import files
+from mpinn.system.errors import MpinnError, UsageError
+from mpinn.training import environment
+
+ORDER_SEED = 0
+PATIENCE = 20.0  # times the estimate, after which a run is taken to hang
+LEAST_PATIENCE = 900.0  # seconds
+
+Step = tuple[Point, int]  # a point and its repeat, from 0
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run a suite",
+        description="Run a suite on this host, or on those of a hostfile, and record every point. The same command "
+        "goes on where it was interrupted. Exit status: 0; 1 a result is INVALID; 2 asked wrongly; 130, 143 stopped.",
+    )
+    parser.add_argument("suite", metavar="SUITE", help="name of a suite (python -m bench list), or a YAML file")
+    parser.add_argument("--host", default=DETECTED, metavar="NAME", help="host profile (default: this machine's)")
+    parser.add_argument("--hostfile", type=Path, metavar="FILE", help="hosts, as `mpinn.hosts hostfile` writes them")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the results go (default: results/HOST/SUITE)")
+    parser.add_argument(
+        *("--set",),
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the suite: repeats=2, epochs=1, 'ranks=[1, 2]', experiments.strong.ranks=4",
+    )
+    parser.add_argument(
+        "--watts", type=float, metavar="W", help="power that the machine draws under load, as you measured it"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="measure once more what is recorded as DEGRADED or INVALID"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print every command and an estimate of the time, and stop"
+    )
+    parser.set_defaults(command=run)
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does: what it has started is ended first."""
+
+
+def terminate(*_: object) -> None:
+    """Handle SIGTERM."""
+    raise TerminatedError
+
+
+def steps(suite_points: list[Point]) -> list[Step]:
+    """Return what to run: in every repeat each point once, in an order of its own."""
+    found: list[Step] = []
+    for repeat in range(max(point.repeats for point in suite_points)):
+        turn = [(point, repeat) for point in suite_points if repeat < point.repeats]
+        random.Random(f"{ORDER_SEED} {repeat}").shuffle(turn)
+        found += turn
+    return found
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Run what was asked for; return the exit status. Raises MpinnError, UsageError."""
+    suite = load(asked.suite, asked.changes)
+    profile = find(asked.host)
+    launcher = find_launcher()
+    mpi_library.check_launcher(launcher.path, VENDORS[launcher.vendor])
+    name = platform.node() if asked.host == DETECTED else profile.name
+    directory = (asked.out or Path("results") / name / suite.name).absolute()
+    if asked.watts is not None and not asked.watts > 0:
+        raise UsageError(f"--watts {asked.watts:g}: expected more than 0")
+    place = Place(directory, suite, profile, launcher, asked.hostfile, asked.watts)
+    todo = steps(points(suite, profile))
+    if asked.dry_run:
+        return dry_run(place, todo)
+    with mine(directory) as lock:
+        agree(place, plan(place))
+        return go_on(dataclasses.replace(place, lock=lock), todo, asked.again)
+
+
+def oracles(place: Place, todo: list[Step]) -> list[tuple[Point, int, int]]:
+    """Return (point, seed, epochs) of the serial oracles that are needed and not yet kept."""
+    training = list({point.name: point for point, _ in todo if point.program == "train"}.values())
+    needed = oracle.distinct(place.directory, training)
+    return [(p, seed, n) for p, seed, n in needed if oracle.kept(oracle.place(place.directory, p, seed), n) is None]
+
+
+def estimates(place: Place, asked: list[tuple[Point, int, int]], todo: list[Step]) -> list[float]:
+    """Return the seconds that each oracle, then each step will take."""
+    microseconds = estimate.kernel_microseconds()
+    cores = place.profile.machine.cores * hostfile.count(place.hostfile)
+    serial = [estimate.oracle_seconds(point, epochs, microseconds) for point, _, epochs in asked]
+    return serial + [estimate.seconds(point, cores, microseconds) for point, _ in todo]
+
+
+def dry_run(place: Place, todo: list[Step]) -> int:
+    """Print the commands and an estimate."""
+    asked = oracles(place, todo)
+    for point, seed, epochs in asked:
+        path = oracle.place(place.directory, point, seed)
+        print(shlex.join(oracle.command(point, seed, epochs, path)))
+    for point, repeat in todo:
+        print(shlex.join(measure.command(place, point, repeat)))
+    seconds = sum(estimates(place, asked, todo))
+    print(f"# {len(asked)} oracles and {len(todo)} runs, roughly {estimate.told(seconds)}", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def mine(directory: Path) -> Iterator[int]:
+    """Keep a second `bench run` out of the directory meanwhile, by a lock on the file given. Raises UsageError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / ".lock").open("w")
+    except OSError as error:
+        raise UsageError(f"{directory}: cannot be written: {error.strerror}; give --out another place") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"{directory}: another bench run is at work there, or what a killed one left; wait for it, or give "
+                "--out another place"
+            ) from None
+        yield lock.fileno()
+
+
+def plan(place: Place) -> dict[str, Any]:
+    """Return what a run must have in common with the one that it goes on from."""
+    return {
+        "schema_version": records.SCHEMA_VERSION,
+        "suite": dataclasses.asdict(place.suite),
+        "profile": known(dataclasses.asdict(place.profile)),
+        "mpi": {"vendor": place.launcher.vendor, "version": place.launcher.version},
+        "hostfile": place.hostfile.read_text() if place.hostfile else None,
+        "watts": place.watts,
+        "points": [dataclasses.asdict(point) for point in points(place.suite, place.profile)],
+    }
+
+
+def agree(place: Place, now: dict[str, Any]) -> None:
+    """Keep the plan in the directory, or raise UsageError where another one is kept there."""
+    path = place.directory / "plan.json"
+    now = json.loads(json.dumps(now))
+    if path.exists():
+        before = json.loads(path.read_text())
+        differ = [key for key in now if before.get(key) != now[key]]
+        if differ:
+            raise UsageError(
+                f"{place.directory}: holds a run with another {' and '.join(differ)}; give --out another place, or "
+                "repeat the command that began it"
+            )
+    else:
+        files.write_json(path, now)
+
+
+def keep_environment(place: Place) -> None:
+    """Write where and when this session measures, beside those of earlier sessions."""
+    path = place.directory / "environment.json"
+    earlier = json.loads(path.read_text()) if path.exists() else []
+    now = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "processor": environment.processor(),
+        "architecture": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "memory_mib": environment.memory_mib(),
+        "mpinn": __version__,
+        "commit": environment.commit(),
+        "python": platform.python_version(),
+        "mpi": f"{VENDORS[place.launcher.vendor]} {place.launcher.version}",
+        "unfit": [
+            f"{finding.what}: {finding.found}; {finding.cure}"
+            for finding in fitness.findings(place.profile)
+            if finding.cure
+        ],
+    }
+    files.write_json(path, [*earlier, now])
+
+
+def go_on(place: Place, todo: list[Step], again: bool) -> int:
+    """Run the oracles, then every step not recorded yet, or with `again` not as VALID; return the exit status."""
+    signal.signal(signal.SIGTERM, terminate)
+    found = records.latest(records.read(place.directory))
+    done = {(one["point"], one["repeat"]) for one in found if one["verdict"] == VALID or not again}
+    todo = [(point, repeat) for point, repeat in todo if (point.name, repeat) not in done]
+    if not todo:
+        print(
+            f"nothing left to do: {place.directory} has all {len(done)} records; for a new run give --out another place"
+        )
+        return summary(place)
+    if found:
+        print(f"going on: {len(done)} recorded, {len(todo)} to do", file=sys.stderr)
+    keep_environment(place)
+    asked = oracles(place, todo)
+    expected = estimates(place, asked, todo)
+    left_out: dict[str, str] = {}
+    try:
+        with Progress(expected) as progress:
+            for point, seed, epochs in asked:
+                progress.start(f"serial oracle: {point.name}")
+                oracle.ask(place.directory, point, seed, epochs)
+                progress.end(f"serial oracle  {point.name}, seed {seed}")
+            for (point, repeat), seconds in zip(todo, expected[len(asked) :], strict=True):
+                progress.start(f"{point.name} #{repeat + 1}")
+                progress.end(step(place, point, repeat, seconds, left_out))
+    except KeyboardInterrupt as stopped:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 143 if isinstance(stopped, TerminatedError) else 130
+    finally:
+        files.write_json(place.directory / "left_out.json", left_out)
+    return summary(place)
+
+
+def step(place: Place, point: Point, repeat: int, expected: float, left_out: dict[str, str]) -> str:
+    """Measure and record one step, unless its program is not there; return its line."""
+    title = f"{point.name} #{repeat + 1}"
+    try:
+        if point.name in left_out:
+            raise NotHereError(left_out[point.name])
+        record = measure.measure(place, point, repeat, max(LEAST_PATIENCE, PATIENCE * expected))
+    except NotHereError as missing:
+        left_out[point.name] = str(missing)
+        return f"left out  {title}: {missing}"
+    records.append(place.directory, record)
+    return f"{record['verdict']:8}  {title}  {headline(record)}" + "".join(
+        f"\n          {r}" for r in record["reasons"]
+    )
+
+
+def headline(record: Record) -> str:
+    """Return the first figures of a record."""
+    metrics, units = record["metrics"], record["units"]
+    shown = [name for name in ("epoch_seconds", "test_accuracy") if name in metrics] or list(metrics)[:2]
+    return ", ".join(f"{name} {metrics[name]:.4g} {units[name]}" for name in shown if metrics[name] is not None)
+
+
+def summary(place: Place) -> int:
+    """Print what came of the whole run; return the exit status."""
+    found = records.latest(records.read(place.directory))
+    verdicts = {name: sum(record["verdict"] == name for record in found) for name in (VALID, records.DEGRADED, INVALID)}
+    said = ", ".join(f"{count} {name}" for name, count in verdicts.items() if count)
+    print(f"{len(found)} records ({said}) in {place.directory}; next: python -m bench report {place.directory}")
+    if verdicts[INVALID] == len(found) and found:
+        raise MpinnError(f"every result is INVALID: {found[-1]['reasons'][0]}")
+    return 1 if verdicts[INVALID] else 0

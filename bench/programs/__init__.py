@@ -1,0 +1,1 @@
+"""What training cannot measure: programs of their own, each with a command line, that suites run."""

@@ -1,0 +1,66 @@
+"""One set of exemplars, training or test: images with their labels, checked against each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpinn.system.errors import UsageError
+
+MOST_GREY = 255
+MOST_LABEL = 2**16 - 1
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """A training or a test set, its images shaped as in the file."""
+
+    source: str  # where the images come from, for messages
+    images: np.ndarray  # (n, height, width) or (n, pixels) uint8
+    labels: np.ndarray  # (n,) int32
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return self.images.shape[1:]
+
+    @property
+    def size(self) -> str:
+        """As people write it: '28 x 28 pixels'."""
+        return " x ".join(map(str, self.image_shape)) + " pixels"
+
+
+def checked(images: np.ndarray, labels: np.ndarray, source: str, labels_source: str) -> Exemplars:
+    """Return images (n, ...) and labels (n,), of any type of numbers, as a set. Raises UsageError."""
+    check_images(images, source)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UsageError(
+            f"{labels_source}: labels of type {labels.dtype} in an array of shape {labels.shape}; "
+            f"expected integers, in the shape ({len(images)},)"
+        )
+    if len(labels) != len(images):
+        raise UsageError(f"{labels_source}: {len(labels)} labels, but {len(images)} images in {source}")
+    low, high = labels.min(), labels.max()
+    if low < 0 or high > MOST_LABEL:
+        raise UsageError(f"{labels_source}: labels from {low} to {high}; expected 0 to {MOST_LABEL} at most")
+    return Exemplars(source, np.ascontiguousarray(as_grey(images, source)), labels.astype(np.int32))
+
+
+def check_images(images: np.ndarray, source: str) -> None:
+    """Raise UsageError if there are no images (n, ...) in the array, or none with pixels."""
+    if images.ndim < 2 or images.size == 0:
+        raise UsageError(
+            f"{source}: no images in an array of shape {images.shape}; "
+            "expected (images, height, width) or (images, pixels), none of them 0"
+        )
+
+
+def as_grey(values: np.ndarray, source: str) -> np.ndarray:
+    """Return values of any type of numbers as uint8. Raises UsageError if they are not grey levels."""
+    if values.dtype == np.uint8:
+        return values
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= MOST_GREY):  # so that NaN is refused too
+        raise UsageError(f"{source}: values from {low} to {high}; expected integers from 0 to {MOST_GREY}")
+    grey = values.astype(np.uint8)
+    if not np.array_equal(grey, values):
+        raise UsageError(f"{source}: fractions; expected unscaled grey levels, integers 0 to {MOST_GREY}")
+    return grey

@@ -1,0 +1,1 @@
+"""What is learned: the network, and tables of its activations and losses."""

@@ -1,0 +1,68 @@
+"""Which exemplars, which worker, which rank: pure functions of the configuration.
+
+A round gives each of N workers the next worker batch of the epoch's order. Nothing here depends on the number of
+ranks but `assign` and `assign_by_speed`, which say where workers run.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpinn.model.network import raw_bits
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One epoch cut into rounds of `workers` worker batches of `worker_batch` exemplars."""
+
+    exemplars: int
+    workers: int
+    worker_batch: int
+
+    @property
+    def round_size(self) -> int:
+        """Exemplars of a full round."""
+        return self.workers * self.worker_batch
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of an epoch; the last may be short."""
+        return -(-self.exemplars // self.round_size)
+
+    def count(self, round_: int) -> int:
+        """Return the exemplars of a round (from 0)."""
+        return min(self.round_size, self.exemplars - round_ * self.round_size)
+
+    def counts(self, round_: int) -> np.ndarray:
+        """Return the exemplars of each worker in a round, (workers,) int64; the last of a short round have none."""
+        left = self.count(round_) - self.worker_batch * np.arange(self.workers)
+        return np.clip(left, 0, self.worker_batch)
+
+    def slices(self, order: np.ndarray, workers: range) -> np.ndarray:
+        """Return the worker batches of some workers, (rounds, len(workers), worker_batch) int32, -1 where short."""
+        padded = np.full(self.rounds * self.round_size, -1, np.int32)
+        padded[: self.exemplars] = order
+        by_worker = padded.reshape(self.rounds, self.workers, self.worker_batch)
+        return np.ascontiguousarray(by_worker[:, workers.start : workers.stop])
+
+
+def epoch_order(seed: int, epoch: int, exemplars: int) -> np.ndarray:
+    """Return the order, (exemplars,) int32, in which epoch `epoch` (from 1) visits the training set."""
+    return np.argsort(raw_bits(seed, epoch, exemplars), kind="stable").astype(np.int32)
+
+
+def assign(workers: int, ranks: int) -> list[range]:
+    """Return the workers of each rank: contiguous, and as evenly as possible. A rank may have none."""
+    return [range(rank * workers // ranks, (rank + 1) * workers // ranks) for rank in range(ranks)]
+
+
+def assign_by_speed(workers: int, speeds: np.ndarray) -> list[range]:
+    """Return the workers of each rank, so that the rank that ends last ends as soon as possible.
+
+    speeds (ranks,) workers a second. One after another, a worker goes to the rank that would then end first.
+    """
+    counts = np.zeros(len(speeds), int)
+    for _ in range(workers):
+        counts[np.argmin((counts + 1) / speeds)] += 1
+    ends = np.cumsum(counts)
+    return [range(end - count, end) for count, end in zip(counts.tolist(), ends.tolist(), strict=True)]

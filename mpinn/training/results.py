@@ -1,0 +1,84 @@
+"""The result: what was run, where, and what came of it. docs/result.md explains every field."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from mpinn.config import Settings
+from mpinn.datasets import Dataset
+from mpinn.merging.worker_batch import MergeCost
+from mpinn.model.network import weights_sha256
+from mpinn.parallel.schedule import Schedule
+from mpinn.training.state import RunState
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a result says of a run and its ranks that training does not change."""
+
+    environment: dict[str, Any]
+    data: Dataset
+    exchange: str
+    merge_cost: MergeCost | None  # where it was measured
+    resumed_from: str | None  # id of a snapshot
+    start: dict[str, float]  # seconds of each part of the start
+
+
+def result(
+    settings: Settings, facts: Facts, state: RunState, assignment: list[range], memory: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return the result as docs/result.md describes it; state.seconds is the wall time up to now."""
+    data, cost = facts.data, facts.merge_cost
+    schedule = Schedule(len(data.train_labels), settings.workers, settings.worker_batch)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": state.status,
+        "error": state.error,
+        "config": dataclasses.asdict(settings),
+        "environment": facts.environment,
+        "data": {
+            "name": data.name,
+            "train": len(data.train_labels),
+            "test": len(data.test_labels),
+            "image_shape": list(data.image_shape),
+            "classes": data.classes,
+            "fingerprint": data.fingerprint,
+        },
+        "parameters": len(state.master.weights),
+        "rounds_per_epoch": schedule.rounds,
+        "workers_of_ranks": [len(workers) for workers in assignment],
+        "exchange": facts.exchange,
+        "price": cost and cost._asdict(),
+        "resumed_from": facts.resumed_from,
+        "epochs": state.epochs,
+        "start": facts.start,
+        "memory": memory,
+        "stopped_at": {"epoch": state.epoch, "round": state.round},
+        "target": target_of(settings, state.epochs),
+        "divergences": state.divergences,
+        "failures": state.failures,
+        "weights_sha256": weights_sha256(state.master.weights),
+        "total_seconds": state.seconds,
+    }
+
+
+def target_of(settings: Settings, epochs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return when the target was reached: epochs and seconds of training up to there, None where it was not."""
+    if settings.target_accuracy is None:
+        return None
+    seconds = 0.0
+    reached: dict[str, Any] = {"epochs": None, "seconds": None}
+    for row in epochs:
+        seconds += row["train_seconds"]
+        accuracy = row[f"{settings.target_set}_accuracy"]
+        if accuracy is not None and accuracy >= settings.target_accuracy:
+            reached = {"epochs": row["epoch"], "seconds": seconds}
+            break
+    return {"set": settings.target_set, "accuracy": settings.target_accuracy, **reached}
+
+
+def target_reached(settings: Settings, state: RunState) -> bool:
+    target = target_of(settings, state.epochs)
+    return target is not None and target["epochs"] is not None

@@ -1,0 +1,208 @@
+"""What rank 0 prints: a head, a row an epoch with a live bar within it where there is a terminal, a closing line."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from mpinn.config import Settings
+from mpinn.merging import block_momentum
+from mpinn.model.network import weights_sha256
+from mpinn.parallel.phases import PHASES, RoundMerged
+from mpinn.parallel.schedule import Schedule
+from mpinn.system import terminal
+from mpinn.system.words import counted
+from mpinn.training.events import (
+    EpochBegan,
+    EpochEnded,
+    Event,
+    RankLost,
+    RoundsEnded,
+    RunBegan,
+    RunEnded,
+    RunFailed,
+    Saved,
+    WentBack,
+)
+from mpinn.training.results import Facts
+from mpinn.training.state import RunState
+
+ROW = "{:>5}  {:>8}  {:>8}  {:>8}  {:>11}" + len(PHASES) * "  {:>5}"
+REFRESH = 0.1  # seconds between two states of the bar
+MANY_WORKERS = 4  # from here on the plain mean learns clearly slower than block momentum
+
+
+def head(settings: Settings, facts: Facts, medium: str) -> dict[str, str]:
+    """Return what the screen says before training; medium: what ranks merge through."""
+    merge = settings.merge
+    if settings.block_momentum is not None:
+        scale = settings.learning_rate_scale or 1
+        merge += f" {settings.block_momentum:.4g}, learning rate {settings.learning_rate:g}"
+        merge += f" x {scale:.4g}" if scale != 1 else ""
+    data, environment = facts.data, facts.environment
+    mpi, note = environment["mpi"], environment["kernel_note"]
+    rounds = Schedule(len(data.train_labels), settings.workers, settings.worker_batch).rounds
+    cost = facts.merge_cost
+    return {
+        "network": f"{'-'.join(map(str, settings.layers))}, {' / '.join(settings.activations)}, "
+        f"{settings.network.parameters:,} weights",
+        "data": f"{data.name}: {len(data.train_labels):,} training and {len(data.test_labels):,} test "
+        f"exemplars of {' x '.join(map(str, data.image_shape))}, {data.classes} classes",
+        "workers": f"{settings.workers} on {counted(environment['ranks'], 'rank')}, "
+        f"worker batch {settings.worker_batch}, {counted(rounds, 'round')} an epoch"
+        + (f" (a merge takes as long as {cost.merge / cost.exemplar:.1f} exemplars)" if cost else ""),
+        "merge": f"{merge}, through {medium}",
+        "ranks": "; ".join(map(where, environment["nodes"]))
+        + (", oversubscribed" if environment["oversubscribed"] else ", not oversubscribed"),
+        "MPI": f"{mpi['vendor']} {mpi['version']}, waiting: {environment['wait_policy']}",
+        "kernel": environment["kernel_id"] + (f" (not native: {note})" if note else ""),
+    }
+
+
+def where(node: dict[str, Any]) -> str:
+    """Return which ranks are on a host, and on which of its cores."""
+    bound = all(len(cores) < len(node["cores"]) for cores in node["cores_of_ranks"])
+    cores = f"cores {span(node['cores'])}" + (", each rank bound to its own" if bound else "")
+    return f"{span(node['ranks'])} on {node['host']} ({node['processor']}, {cores})"
+
+
+def span(numbers: list[int]) -> str:
+    """Return '0-7' for 0 to 7 without a gap, else the numbers themselves."""
+    if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ",".join(map(str, numbers))
+
+
+def hints(settings: Settings) -> list[str]:
+    """Return lines of advice."""
+    found = [merge_hint(settings)]
+    if settings.resume and not settings.checkpoint:
+        found.append("hint: --resume names a file, so no snapshot will be written; --checkpoint DIR writes some")
+    return list(filter(None, found))
+
+
+def merge_hint(settings: Settings) -> str:
+    """Return a line of advice on the merge, or an empty string."""
+    workers, batch, momentum = settings.workers, settings.worker_batch, settings.block_momentum
+    if settings.merge == "mean" and workers >= MANY_WORKERS:
+        return f"hint: under the plain mean {workers} workers learn slowly; try --merge block-momentum"
+    if momentum is None:
+        return ""
+    most = block_momentum.most_worker_batch(workers)
+    remembered = workers * batch / (1 - momentum)
+    if batch > most:
+        return (
+            f"hint: {workers} workers with a worker batch of more than {most} learn more slowly than one, or diverge; "
+            f"try --worker-batch {most}, or auto"
+        )
+    if remembered > 1.01 * block_momentum.MEMORY:
+        return (
+            f"hint: block momentum {momentum:g} remembers {remembered:,.0f} exemplars; beyond "
+            f"{block_momentum.MEMORY:,} it may diverge: leave out --block-momentum and --learning-rate-scale"
+        )
+    return ""
+
+
+class Screen:
+    """The observer that prints."""
+
+    def __init__(self, settings: Settings, head: dict[str, str], silent: Callable[[], bool]) -> None:
+        """silent: whether to print nothing, as on every rank but rank 0, which may change when ranks are lost."""
+        self.settings, self.head, self.silent = settings, head, silent
+        self.bar: terminal.Bar | None = None
+        self.drawn = 0.0  # when the bar was, by time.monotonic
+        self.saved: Path | None = None  # the last snapshot
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RoundMerged(round=done):
+                self.move_bar(done)
+            case EpochBegan(epoch, rounds):
+                self.draw_bar(epoch, rounds)
+            case RoundsEnded() | RunFailed():
+                self.remove_bar()
+            case EpochEnded(row=row, exemplars=exemplars):
+                self.say(row_of(row, exemplars))
+            case Saved(path):
+                self.saved = path
+            case WentBack(why=why):
+                self.remove_bar()
+                self.say(why)
+            case RankLost(rank, host, ranks, state):
+                self.say(
+                    f"rank {rank} on {host} was lost; {counted(ranks, 'rank')} go on from epoch {state.epoch}, "
+                    f"round {state.round}"
+                )
+            case RunBegan(nothing_left=nothing_left):
+                self.open(nothing_left)
+            case RunEnded(state, seconds, signalled):
+                self.close(closing_line(self.settings, state, seconds, self.saved), signalled)
+
+    def say(self, text: str = "") -> None:
+        if not self.silent():
+            print(text, flush=True)
+
+    def open(self, nothing_left: str) -> None:
+        """Print what is about to run, lines of advice, and the columns' names, or why nothing is left to do."""
+        width = max(map(len, self.head), default=0)
+        for name, text in self.head.items():
+            self.say(f"{name:{width}}  {text}")
+        for line in hints(self.settings):
+            self.say(line)
+        self.say()
+        self.say(nothing_left or ROW.format("epoch", "train %", "test %", "seconds", "exemplars/s", *PHASES))
+
+    def draw_bar(self, epoch: int, rounds: int) -> None:
+        """Show a bar for the epoch, where there is a terminal and rich is installed."""
+        where = None if self.silent() else terminal.seen_by_a_person()
+        if where:
+            try:
+                self.bar = terminal.Bar(f"epoch {epoch}", rounds, sys.stdout, terminal.width_of(where))
+            except ImportError:
+                return
+
+    def move_bar(self, done: int) -> None:
+        """Show so many rounds as done, at most ten times a second."""
+        if self.bar and monotonic() - self.drawn > REFRESH:
+            self.drawn = monotonic()
+            self.bar.move(done)
+
+    def remove_bar(self) -> None:
+        if self.bar:
+            self.bar.remove()
+            self.bar = None
+
+    def close(self, text: str, signalled: bool) -> None:
+        """Print the last line; after a signal on the terminal itself: Open MPI's launcher forwards nothing any more."""
+        where = terminal.seen_by_a_person() if signalled and not self.silent() else None
+        try:
+            if where:
+                Path(where).write_text(text + "\n")
+                return
+        except OSError:
+            pass
+        self.say(text)
+
+
+def row_of(epoch: dict[str, Any], exemplars: int) -> str:
+    """Return the row of an epoch, as it stands in the result, that learned so many exemplars."""
+    means = [epoch["phases"][name]["mean"] for name in PHASES]
+    shares = [f"{100 * mean / max(sum(means), 1e-9):.0f}%" for mean in means]
+    accuracies = ["-" if a is None else f"{a:.2f}" for a in (epoch["train_accuracy"], epoch["test_accuracy"])]
+    seconds = epoch["train_seconds"]
+    return ROW.format(epoch["epoch"], *accuracies, f"{seconds:.2f}", f"{exemplars / seconds:,.0f}", *shares)
+
+
+def closing_line(settings: Settings, state: RunState, seconds: float, saved: Path | None) -> str:
+    """Return what came of the run, and where it is written down; saved: the last snapshot."""
+    if state.status in ("completed", "target"):
+        reached = counted(len(state.epochs), "epoch")
+    else:
+        reached = f"{state.status} at epoch {state.epoch}, round {state.round}"
+    if state.status == "target":
+        reached = f"target of {settings.target_accuracy:g}% ({settings.target_set} set) reached after {reached}"
+    written = [f"result in {settings.result}"] if settings.result else []
+    written += [f"snapshot in {saved}"] if saved else []
+    parts = [f"{reached}, {seconds:.1f} s", f"weights {weights_sha256(state.master.weights)[:12]}", *written]
+    return "\n" + "; ".join(parts)

@@ -1,0 +1,164 @@
+"""What a run needs before its first round, and all that can be wrong with it: files, data, settings, ranks."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from mpinn import config, datasets, kernels
+from mpinn.config import Options, Settings
+from mpinn.datasets import Dataset
+from mpinn.failures import failure_detector
+from mpinn.failures.heartbeats import Supervisor
+from mpinn.kernels import Kernel
+from mpinn.merging import worker_batch
+from mpinn.merging.worker_batch import MergeCost
+from mpinn.parallel import merge_cost, mpi_library
+from mpinn.parallel.round import Team
+from mpinn.parallel.stop_requests import Listener
+from mpinn.parallel.world import World
+from mpinn.system.errors import UsageError
+from mpinn.system.files import check_writable
+from mpinn.training import environment, recovery, screen, snapshots
+from mpinn.training.events import Observer, log_event
+from mpinn.training.results import Facts
+from mpinn.training.run import Run
+from mpinn.training.screen import Screen
+from mpinn.training.snapshots import Snapshot, Store
+from mpinn.training.state import RunState
+from mpinn.training.stopwatch import Stopwatch
+from mpinn.training.writers import ResultWriter, SnapshotWriter
+
+log = logging.getLogger("mpinn")
+
+FIRST_BATCH = 100  # exemplars, with which the cost of a merge is measured
+
+
+def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch) -> Run:
+    """Return the run that the options ask for, by name as the user gave them. Raises UsageError, on every rank."""
+    started = monotonic()
+    options = Options(**given)
+    if options.fault_tolerance == "ulfm":
+        world.tolerate_faults()
+    store = world.on_root(partial(open_places, options))
+    snapshot = world.on_root(partial(snapshots.load, Path(options.resume))) if options.resume else None
+    data = share_data(world, options)
+    stopwatch.lap("data")
+    listener = Listener(options.time_limit)
+    options = world.on_root(partial(with_snapshot, given, snapshot, store, data))
+    settings, cost = settle(world, options, data, listener)
+    kernel = world.on_all(partial(choose_kernel, settings))
+    state = snapshot.state if snapshot else RunState.beginning(settings)
+    world.comm.Bcast(state.master.weights)
+    team = Team(world, settings, kernel, data, state.master, listener)
+    state.master = team.master
+    facts = Facts(
+        environment=describe_environment(world, kernel),
+        data=data,
+        exchange=team.exchange.name,
+        merge_cost=cost,
+        resumed_from=snapshot.id if snapshot else None,
+        start=stopwatch.parts,
+    )
+    supervisor = Supervisor.from_environment()
+    if supervisor and supervisor.lost_since:
+        state = recovery.after_restart(state, supervisor.lost_since)
+    detector = failure_detector.start(world, settings.stall_warning, settings.stall_timeout, supervisor)
+    run = Run(settings, team, state, facts, store, started, detector)
+    run.observers = observers(run)
+    stopwatch.lap("prepare")
+    if world.root:
+        log.info("start: %s", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in stopwatch.parts.items()))
+    if snapshot and snapshot.kernel_id != kernel.id and world.root:
+        log.warning("resumed from another kernel, %s: weights are equal only within 1e-5", snapshot.kernel_id)
+    return run
+
+
+def describe_environment(world: World, kernel: Kernel) -> dict[str, Any]:
+    """Return the `environment` of the result on rank 0, and {} elsewhere unless ranks may be lost."""
+    ranks = world.comm.gather(environment.local(kernel))
+    library = {"vendor": mpi_library.vendor(), "version": mpi_library.version(), "library": mpi_library.library()}
+    about = environment.describe(kernel, ranks, library) if world.root else {}
+    return world.comm.bcast(about) if world.fault_tolerant else about  # any rank may become the root
+
+
+def observers(run: Run) -> list[Observer]:
+    """Return who is told of a run's events, in order: what is told on the screen has been written."""
+    settings, team, world = run.settings, run.team, run.team.world
+    found: list[Observer] = [log_event] if log.isEnabledFor(logging.DEBUG) else []
+    if run.store:
+        found.append(SnapshotWriter(team, run.store, run.snapshot_of, run.tell))
+    if settings.result:
+        found.append(ResultWriter(team, Path(settings.result), run.result_of))
+    head = screen.head(settings, run.facts, team.exchange.medium) if world.root else {}
+    found.append(Screen(settings, head, silent=lambda: settings.quiet or not world.root))
+    return found
+
+
+def open_places(options: Options) -> Store | None:
+    """Return the store of snapshots, where one is wanted. Raises UsageError where what is wanted cannot be written."""
+    if options.result:
+        check_writable(Path(options.result).parent, "--result")
+        if Path(options.result).is_dir():
+            raise UsageError(f"{options.result}: is a directory; give --result a file")
+    resumed = options.resume if options.resume and Path(options.resume).is_dir() else None
+    directory = options.checkpoint or resumed
+    return Store(Path(directory)) if directory else None
+
+
+def share_data(world: World, options: Options) -> Dataset:
+    """Let rank 0 read the data set and share it, one copy a node. Raises UsageError, on every rank."""
+    held: list[Dataset] = []
+
+    def read() -> dict[str, Any]:
+        held.append(datasets.load(options.data, options.test_data))
+        return held[0].about
+
+    about = world.on_root(read)
+    arrays = {name: world.memory.share(getattr(held[0], name) if held else None) for name in datasets.ARRAYS}
+    return Dataset(**{**about, **arrays})
+
+
+def with_snapshot(given: dict[str, Any], snapshot: Snapshot | None, store: Store | None, data: Dataset) -> Options:
+    """Return the options with those of a resumed snapshot, for these data. Raises UsageError where they contradict."""
+    options = {**given, "checkpoint": str(store.directory) if store else None}
+    if snapshot:
+        for name, value in snapshot.settings.items():
+            asked = given.get(name)
+            if asked not in (None, "auto", value):
+                raise UsageError(
+                    f"{given['resume']}: snapshot of a run {config.spelled(name, value)}, "
+                    f"not {config.spelled(name, asked)}; leave that option out, or start without --resume"
+                )
+        if snapshot.data != data.fingerprint:
+            raise UsageError(f"{given['resume']}: snapshot of a run on other training data; give the same --data")
+        options.update(snapshot.settings)
+    return Options(**options)
+
+
+def settle(world: World, options: Options, data: Dataset, listener: Listener) -> tuple[Settings, MergeCost | None]:
+    """Return the settings of a run on these ranks, and the cost of a merge where --worker-batch auto needs it.
+
+    Under `auto` that cost is measured with a first worker batch, and the worker batch chosen by it. Raises UsageError,
+    on every rank.
+    """
+    exemplars = len(data.train_labels)
+
+    def resolved(batch: int) -> Settings:
+        resolve = partial(config.resolve, options, batch, data.pixels, data.classes, exemplars, world.size)
+        return world.on_root(resolve)
+
+    if isinstance(options.worker_batch, int):
+        return resolved(options.worker_batch), None
+    first = resolved(max(1, min(FIRST_BATCH, exemplars // (options.workers or world.size))))
+    kernel = world.on_all(partial(choose_kernel, first))
+    with world.borrowed_memory():
+        team = Team(world, first, kernel, data, RunState.beginning(first).master, listener)
+        cost = merge_cost.measure(team)
+    return resolved(worker_batch.cheapest(cost, worker_batch.largest(first.merge, first.workers, exemplars))), cost
+
+
+def choose_kernel(settings: Settings) -> Kernel:
+    """Return the kernel that the settings ask for. Raises UsageError."""
+    return kernels.choose(settings.kernel, settings.network, settings.step, settings.l1, settings.l2, settings.merge)

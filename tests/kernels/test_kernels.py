@@ -1,0 +1,247 @@
+"""The reference kernel against the mathematics, and the native kernel against the reference."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpinn import kernels
+from mpinn.kernels.native import Native
+from mpinn.kernels.reference import Reference, shrink
+from mpinn.model.activations import ACTIVATIONS
+from mpinn.model.network import Network
+from mpinn.system.errors import UsageError
+
+HIDDEN = sorted(set(ACTIVATIONS) - {"softmax"})
+
+
+def exemplars(network: Network, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images of which most pixels are dark, labels, and an order in which to learn them."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, network.sizes[0]), dtype=np.uint8)
+    images[rng.random(images.shape) < 0.7] = 0
+    labels = rng.integers(0, network.sizes[-1], count, dtype=np.int32)
+    return images, labels, rng.permutation(count).astype(np.int32)
+
+
+def test_one_exemplar_by_hand() -> None:
+    """One weight a layer, no bias: every formula of the definition once."""
+    network = Network((1, 1, 2), alpha=0.5, bias=False)
+    weights = np.array([-0.8, 0.5, -0.3], np.float32)
+    eta, l1, l2 = 0.8, 1e-2, 1e-2
+    Reference(network, eta, l1, l2).learn(
+        weights, np.array([[200]], np.uint8), np.array([1], np.int32), np.array([0]), weights
+    )
+    phi0 = 200 / 1
+    net = -0.8 * phi0 / 1
+    phi1 = 0.5 * (np.exp(net) - 1)
+    z = np.array([0.5, -0.3]) * phi1 / 2
+    phi2 = np.exp(z) / np.exp(z).sum()
+    delta2 = (np.array([0, 1]) - phi2) * phi2 * (1 - phi2)
+    delta1 = (0.5 * delta2[0] - 0.3 * delta2[1]) * (phi1 + 0.5)
+    pulled = [w - (eta * l2 * w + eta * l1 * np.sign(w)) for w in (-0.8, 0.5, -0.3)]
+    expected = [
+        pulled[0] + eta * delta1 * phi0,
+        pulled[1] + eta * delta2[0] * phi1,
+        pulled[2] + eta * delta2[1] * phi1,
+    ]
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+
+
+def test_gradient_of_cross_entropy_by_finite_differences() -> None:
+    """Without layer normalisation, t - phi is the true gradient of cross-entropy, so the step must be along it."""
+    network = Network((6, 5, 3), ("identity", "tanh", "softmax"), loss="cross-entropy", layer_normalisation=False)
+    rng = np.random.default_rng(1)
+    image, label = rng.integers(0, 3, (1, 6), dtype=np.uint8), np.array([2], np.int32)
+    start = rng.uniform(-0.5, 0.5, network.parameters).astype(np.float32)
+    moved = np.empty_like(start)
+    Reference(network, 1.0, 0, 0).learn(start, image, label, np.array([0]), moved)
+
+    def loss(weights: np.ndarray) -> float:
+        return float(-np.log(network.predict(weights.astype(np.float64), image)[0, 2]))
+
+    steps = 1e-4 * np.eye(network.parameters)
+    slope = np.array([(loss(start + step) - loss(start - step)) / 2e-4 for step in steps])
+    np.testing.assert_allclose(moved - start, -slope, atol=2e-5)
+
+
+@given(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_shrink_never_changes_a_sign_and_never_grows(w: float, a1: float, a2: float) -> None:
+    pulled = float(shrink(np.array([w]), a1, a2)[0])
+    assert pulled * w >= 0
+    assert abs(pulled) <= abs(w)
+
+
+def test_shrink_lets_no_nan_vanish() -> None:
+    assert np.isnan(shrink(np.array([np.nan]), 0.1, 0.1)[0])
+
+
+NETWORKS = [
+    Network(),
+    *(Network((49, 20, 10), ("identity", hidden, "softmax")) for hidden in HIDDEN),
+    *(Network((49, 20, 10), (first, "elu", "softmax")) for first in HIDDEN),
+    Network((49, 10), ("identity", "softmax")),
+    Network((49, 33, 17, 9, 4), ("identity", "elu", "tanh", "leaky-relu", "softmax")),
+    Network((49, 20, 10), bias=False),
+    Network((49, 20, 10), layer_normalisation=False, alpha=1.0),
+    Network((49, 20, 10), loss="cross-entropy"),
+]
+
+
+def step(network: Network) -> float:
+    """Return a learning rate at which the network learns: these images are harsher than MNIST, and at too long a step
+    the mathematics itself is chaotic, and tells nothing about a kernel.
+    """
+    if not network.layer_normalisation:
+        return 1e-4
+    return 0.05 if network.loss == "cross-entropy" else 0.8
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+@pytest.mark.parametrize("l1, l2", [(1e-7, 1e-7), (1e-3, 0), (0, 1e-3), (1e-2, 1e-2), (0, 0)])
+def test_native_is_within_1e5_of_reference_after_a_worker_batch(network: Network, l1: float, l2: float) -> None:
+    eta = step(network)
+    images, labels, order = exemplars(network, 100)
+    by_reference = network.initial_weights(0)
+    by_native = by_reference.copy()
+    Reference(network, eta, l1, l2).learn(by_reference, images, labels, order, by_reference)
+    Native(network, eta, l1, l2).learn(by_native, images, labels, order, by_native)
+    assert np.abs(by_reference - network.initial_weights(0)).max() > 1e-4  # something was learned
+    np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
+
+
+@settings(max_examples=50)
+@given(
+    sizes=st.builds(
+        lambda pixels, rest: [pixels, *rest], st.integers(30, 60), st.lists(st.integers(1, 40), min_size=1, max_size=4)
+    ),
+    hidden=st.sampled_from(HIDDEN),
+    bias=st.booleans(),
+    count=st.integers(1, 40),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_native_equals_reference_for_any_shape(
+    sizes: list[int], hidden: str, bias: bool, count: int, seed: int
+) -> None:
+    network = Network(tuple(sizes), ("identity", *[hidden] * (len(sizes) - 2), "softmax"), bias=bias)
+    images, labels, order = exemplars(network, count, seed)
+    by_reference = network.initial_weights(seed)
+    by_native = by_reference.copy()
+    Reference(network, 0.1, 1e-4, 1e-4).learn(by_reference, images, labels, order, by_reference)
+    Native(network, 0.1, 1e-4, 1e-4).learn(by_native, images, labels, order, by_native)
+    np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
+
+
+def test_a_dark_row_is_shrunk_as_often_as_the_batch_is_long() -> None:
+    network, l1, l2 = Network((2, 20, 2)), 1e-3, 1e-2
+    images = np.zeros((50, 2), np.uint8)
+    images[:, 1] = 9
+    weights = network.initial_weights(3)
+    expected = network.views(weights.astype(np.float64))[0][0].copy()
+    for _ in range(50):
+        expected = shrink(expected, 0.8 * l1, 0.8 * l2)
+    Native(network, 0.8, l1, l2).learn(weights, images, np.zeros(50, np.int32), np.arange(50, dtype=np.int32), weights)
+    np.testing.assert_allclose(network.views(weights)[0][0], expected, rtol=1e-5)
+    assert 0 < np.count_nonzero(expected) < 20  # some weights were pulled to nought, some were not
+
+
+def test_small_shrinks_are_not_lost_to_rounding() -> None:
+    """At the paper's lambdas one shrink is less than float32 can say of 1 - a2; thousands of them must add up."""
+    network = Network((2, 1, 2), activations=("identity", "identity", "softmax"))
+    weights = np.full(network.parameters, 0.9, np.float32)
+    order = np.zeros(100, np.int32)
+    native = Native(network, 0.8, 1e-7, 1e-7)
+    for _ in range(100):
+        native.learn(weights, np.zeros((1, 2), np.uint8), np.zeros(1, np.int32), order, weights)
+    lost = 10_000 * 0.8e-7 * (0.9 + 1)
+    assert 0.9 - weights[0] == pytest.approx(lost, rel=0.05)
+
+
+@pytest.mark.parametrize("l1, l2", [(0, 0.5), (0.01, 0.5), (1e-3, 1.2)])
+def test_a_batch_long_enough_to_shrink_everything_away(l1: float, l2: float) -> None:
+    """(1 - a2)^t leaves the range of float32 within the batch: the kernel must start afresh on the way."""
+    network = Network((49, 20, 10))
+    images, labels, order = exemplars(network, 400)
+    by_reference, by_native = network.initial_weights(0), network.initial_weights(0)
+    Reference(network, 0.8, l1, l2).learn(by_reference, images, labels, order, by_reference)
+    Native(network, 0.8, l1, l2).learn(by_native, images, labels, order, by_native)
+    np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [(1,), (8,), (31,), (104,), (105,), (300, 100), (250, 7, 130)])
+def test_tiles_of_every_width(hidden: tuple[int, ...]) -> None:
+    network = Network((49, *hidden, 10))
+    network = replace(network, activations=("identity", *["elu"] * len(hidden), "softmax"))
+    images, labels, order = exemplars(network, 30)
+    by_reference, by_native = network.initial_weights(1), network.initial_weights(1)
+    Reference(network, 0.3, 1e-4, 1e-4).learn(by_reference, images, labels, order, by_reference)
+    Native(network, 0.3, 1e-4, 1e-4).learn(by_native, images, labels, order, by_native)
+    np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
+
+
+def test_nothing_is_left_over_from_weights_that_were_no_numbers() -> None:
+    network = Network((49, 20, 10))
+    images, labels, order = exemplars(network, 30)
+    native = Native(network, 0.8, 1e-4, 1e-4)
+    expected, after = network.initial_weights(0), network.initial_weights(0)
+    Native(network, 0.8, 1e-4, 1e-4).learn(expected, images, labels, order, expected)
+    spoilt = np.full_like(after, np.nan)
+    native.learn(spoilt, images, labels, order, spoilt)
+    native.learn(after, images, labels, order, after)
+    assert np.array_equal(after, expected)
+
+
+def test_the_bound_takes_time_and_changes_nothing() -> None:
+    network = Network()
+    images, _, order = exemplars(network, 300)
+    native = Native(network, 0.8, 1e-7, 1e-7)
+    weights = network.initial_weights(0)
+    assert native.bound(weights, images, order) > 0
+    assert np.array_equal(weights, network.initial_weights(0))
+
+
+def test_a_batch_in_two_calls_is_the_batch_in_one() -> None:
+    network = Network((49, 20, 10))
+    images, labels, order = exemplars(network, 60)
+    whole, parts = network.initial_weights(0), network.initial_weights(0)
+    native = Native(network, 0.8, 0, 0)
+    native.learn(whole, images, labels, order, whole)
+    native.learn(parts, images, labels, order[:25], parts)
+    native.learn(parts, images, labels, order[25:], parts)
+    assert np.array_equal(whole, parts)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_native_classifies_as_reference(network: Network) -> None:
+    images, _, _ = exemplars(network, 200)
+    weights = 10 * network.initial_weights(0)
+    sure = np.ptp(np.sort(network.predict(weights, images))[:, -2:], axis=1) > 1e-4
+    by_native = Native(network, 0.8, 0, 0).classify(weights, images)
+    assert np.array_equal(by_native[sure], Reference(network, 0.8, 0, 0).classify(weights, images)[sure])
+
+
+def test_nan_and_infinity_do_not_vanish() -> None:
+    network = Network((49, 20, 10))
+    images, labels, order = exemplars(network, 10)
+    for value in (np.nan, np.inf):
+        weights = network.initial_weights(0)
+        weights[0] = value
+        Native(network, 0.8, 1e-3, 1e-3).learn(weights, images, labels, order, weights)
+        assert not np.isfinite(weights).all()
+
+
+def test_choose_takes_native_and_says_what_it_is() -> None:
+    kernel = kernels.choose("auto", Network(), 0.8, 0, 0)
+    assert kernel.name == "native" and kernel.id.startswith("native-") and kernel.note == ""
+    assert kernels.choose("reference", Network(), 0.8, 0, 0).id.startswith("reference-numpy")
+
+
+def test_an_activation_that_native_does_not_know_is_declined_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ACTIVATIONS, "square", ACTIVATIONS["identity"])
+    network = replace(Network(), activations=("identity", "square", "softmax"))
+    kernel = kernels.choose("auto", network, 0.8, 0, 0)
+    assert kernel.name == "reference" and "square" in kernel.note
+    with pytest.raises(UsageError, match="square"):
+        kernels.choose("native", network, 0.8, 0, 0)
