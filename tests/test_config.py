@@ -9,15 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpinn import config
+from mpinn.config import Options, Settings
 from mpinn.system.errors import UsageError
 
 
-def typed(*words: str) -> Config:
-    return Config(**config.given(config.parse(words)))
+def typed(*words: str) -> Options:
+    return Options(**config.given(config.parse(words)))
+
+
+def resolved(options: Options, exemplars: int = 60000, ranks: int = 8) -> Settings:
+    assert isinstance(options.worker_batch, int)
+    return config.resolve(options, options.worker_batch, 784, 10, exemplars, ranks)
 
 
 def test_defaults_are_the_papers() -> None:
-    settings = config.resolve(typed(), 784, 10, 60000, 1)
+    settings = resolved(typed(), ranks=1)
     assert settings.layers == (784, 100, 10)
     assert settings.activations == ("identity", "elu", "softmax")
     assert (settings.learning_rate, settings.l1, settings.l2, settings.alpha) == (0.8, 1e-7, 1e-7, 0.5)
@@ -34,7 +40,7 @@ def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
         "--fault-tolerance ulfm --min-ranks 2 --check-replicas 3 --stall-warning 4 --stall-timeout 5"
     )
     by_hand = typed(*words)
-    assert all(getattr(by_hand, name) != getattr(Config(), name) for name in config.FIELDS)
+    assert all(getattr(by_hand, name) != getattr(Options(), name) for name in config.FIELDS)
     (tmp_path / "c.yml").write_text(config.show(by_hand))
     lines = (tmp_path / "c.yml").read_text().splitlines()
     assert [line.partition(": ")[0] for line in lines] == list(config.FIELDS) and "layers: [784, 30, 10]" in lines
@@ -83,13 +89,15 @@ def test_what_is_typed_goes_before_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words, message",
     [
-        ("--epochs 0", "--epochs: 0 is out of bounds: at least 1"),
+        ("--epochs 0", "--epochs: expected a whole number (passes over the training set), at least 1, got 0"),
         ("--epochs 1.5", "--epochs: expected a whole number"),
-        ("--worker-batch auot", "--worker-batch: expected a whole number or auto, got 'auot'"),
+        ("--worker-batch auot", "at least 1, at most 2147483647, or auto, got 'auot' (did you mean 'auto'?)"),
         ("--learning-rate 0", "more than 0"),
-        ("--learning-rate nan", "out of bounds"),
-        ("--learning-rate inf", "out of bounds"),
+        ("--learning-rate nan", "at most 1000000, got nan"),
+        ("--learning-rate inf", "at most 1000000, got inf"),
         ("--block-momentum 1", "less than 1"),
+        ("--time-limit inf", "more than 0, got inf"),
+        ("--merge maen", "expected mean or block-momentum, got 'maen' (did you mean 'mean'?)"),
         ("--l1 -1", "at least 0"),
         ("--layers 784", "at least two"),
         ("--layers 784 0 10", "at least 1"),
@@ -124,11 +132,11 @@ def test_bad_options_are_refused_with_the_cure(words: str, message: str) -> None
 )
 def test_settings_that_cannot_work_together_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message.replace("--", "-.")):
-        config.resolve(Config(**changes), 784, 10, 60000, 8)
+        resolved(Options(**changes))
 
 
 def test_a_short_round_is_allowed_as_long_as_every_worker_has_an_exemplar() -> None:
-    assert config.resolve(Config(workers=600), 784, 10, 59901, 8).workers == 600
+    assert resolved(Options(workers=600), 59901).workers == 600
 
 
 @pytest.mark.parametrize(
@@ -142,7 +150,7 @@ def test_a_short_round_is_allowed_as_long_as_every_worker_has_an_exemplar() -> N
     ],
 )
 def test_momentum_and_scale_follow_the_law_unless_given(given_settings: dict, momentum: float, scale: float) -> None:
-    settled = config.resolve(Config(workers=16, merge="block-momentum", **given_settings), 784, 10, 60000, 2)
+    settled = resolved(Options(workers=16, merge="block-momentum", **given_settings))
     assert (settled.block_momentum, settled.learning_rate_scale) == (momentum, scale)
 
 
@@ -161,10 +169,31 @@ def test_any_yaml_gives_settings_or_a_usage_error(tmp_path_factory: pytest.TempP
         assert str(path) in str(error) and "\n" not in str(error)
 
 
-def test_a_bomb_of_aliases_is_refused_in_few_words(tmp_path: Path) -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    (tmp_path / "bomb.yml").write_text("layers: [*z]\n".replace("[*z]", "&z [1, *z]") + "\n".join(lines))
+BOMB = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+MERGES = "{" * 40 + "<<: {a: 1}" + "}" * 40
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("\n".join(["a0: &a0 [x, x, x]", *BOMB]), "aliases are not allowed"),
+        (f"layers: {{<<: [{MERGES}]}}", "merges (<<) are not allowed"),
+        ("epochs: 1\nseed: 2\nepochs: 3\n", "line 1, column 1: a key is given twice"),
+        ("- 1\n", "expected a mapping"),
+        ("x" * (2**18 + 1), "longer than"),
+    ],
+)
+def test_yaml_that_repeats_itself_is_refused_in_few_words(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "c.yml").write_text(text)
     with pytest.raises(UsageError) as raised:
-        config.read_yaml(str(tmp_path / "bomb.yml"))
-    assert len(str(raised.value)) < 500
+        config.read_yaml(str(tmp_path / "c.yml"))
+    assert message in str(raised.value) and str(raised.value).startswith(str(tmp_path)) and len(str(raised.value)) < 500
+
+
+def test_settings_leave_nothing_open_and_say_what_the_result_says() -> None:
+    settings = resolved(typed("--merge", "block-momentum", "--workers", "16"))
+    assert settings.step == pytest.approx(0.8 * settings.learning_rate_scale) and settings.momentum == 0.75
+    assert settings.network.sizes == (784, 100, 10) and set(settings.determines_weights) == set(config.WEIGHTS)
+    as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(settings).items()}
+    assert config.as_settings(as_json) == settings
+    assert resolved(typed()).momentum == 0 and resolved(typed()).step == 0.8

@@ -198,6 +198,9 @@ def value_schema(hint: Any, about: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "array", "minItems": about["items"], "items": value_schema(get_args(hint)[0], about)}
     if dataclasses.is_dataclass(hint):
         return json_schema(hint)
+    if len(alternatives(hint)) > 1:
+        numbers = [value_schema(kind, {**about, "choices": ()}) for kind in alternatives(hint) if kind is not str]
+        return {"anyOf": [*numbers, value_schema(str, about)]}
     if about["choices"]:
         return {"type": JSON_TYPES[hint], "enum": list(about["choices"])}
     if hint is str:

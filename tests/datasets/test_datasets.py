@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpinn import datasets
-from mpinn.datasets import Dataset, load, load_images
+from mpinn.datasets import Dataset, bounded, csv, load, load_images, mnist
 from mpinn.system.errors import UsageError
 from tests.data_files import FORMATS, Files, arrays, files, idx, npy, npz, write
 
@@ -73,12 +72,12 @@ def test_the_embedded_mnist_is_mnist() -> None:
 
 
 def test_one_wrong_label_in_the_embedded_mnist_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(data.MNIST, tmp_path / "mnist")
+    shutil.copytree(mnist.DIRECTORY, tmp_path / "mnist")
     path = tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz"
     content = bytearray(gzip.decompress(path.read_bytes()))
     content[-1] ^= 1
     path.write_bytes(gzip.compress(content))
-    monkeypatch.setattr(data, "MNIST", tmp_path / "mnist")
+    monkeypatch.setattr(mnist, "DIRECTORY", tmp_path / "mnist")
     line = refusal(None)
     assert str(path) in line and "SHA-256" in line
 
@@ -171,7 +170,7 @@ def test_spellings_of_csv(tmp_path: Path, change: Callable[[bytes], bytes]) -> N
 def test_a_csv_of_many_blocks(tmp_path: Path, kind: str) -> None:
     written = small(train=4000, shape=(20, 20), classes=300)
     held = files(written, kind)
-    assert len(files(written, "csv")["train.csv"]) > 5 * data.CHUNK
+    assert len(files(written, "csv")["train.csv"]) > 5 * bounded.CHUNK
     assert_same(load(write(tmp_path, held)), written)
 
 
@@ -305,8 +304,8 @@ BAD_CSV: dict[str, tuple[bytes, str]] = {
         ", line 200001: 2 columns, but 3",
     ),
     "semicolons": (b"1;2;3\n", ", line 1, column 1: '1;2;3'"),
-    "endless line": (b"1,2,3\n" + b"1," * (data.CHUNK + data.LONGEST_LINE), ", line 2: longer than"),
-    "endless line without commas": (b"x" * (data.CHUNK + data.LONGEST_LINE), ", line 1: longer than"),
+    "endless line": (b"1,2,3\n" + b"1," * (bounded.CHUNK + csv.LONGEST_LINE), ", line 2: longer than"),
+    "endless line without commas": (b"x" * (bounded.CHUNK + csv.LONGEST_LINE), ", line 1: longer than"),
     "NPZ": (files(GOOD, "npz")["data.npz"], ", line "),
     "IDX": (GOOD_IDX[IMAGES], ", line "),
 }

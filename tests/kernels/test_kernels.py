@@ -11,6 +11,7 @@ from mpinn import kernels
 from mpinn.kernels.native import Native
 from mpinn.kernels.reference import Reference, shrink
 from mpinn.model.activations import ACTIVATIONS
+from mpinn.model.losses import LOSSES
 from mpinn.model.network import Network
 from mpinn.system.errors import UsageError
 
@@ -236,6 +237,22 @@ def test_choose_takes_native_and_says_what_it_is() -> None:
     kernel = kernels.choose("auto", Network(), 0.8, 0, 0)
     assert kernel.name == "native" and kernel.id.startswith("native-") and kernel.note == ""
     assert kernels.choose("reference", Network(), 0.8, 0, 0).id.startswith("reference-numpy")
+
+
+def test_a_loss_that_native_does_not_know_is_declined_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must not train as another: the reference kernel does, and follows the table."""
+    monkeypatch.setitem(LOSSES, "twice", lambda target, phi: 2 * (target - phi))
+    network = replace(Network((49, 20, 10)), loss="twice")
+    kernel = kernels.choose("auto", network, 0.01, 0, 0)
+    assert kernel.name == "reference" and "the loss twice" in kernel.note
+    with pytest.raises(UsageError, match="the loss twice"):
+        kernels.choose("native", network, 0.01, 0, 0)
+    images, labels, order = exemplars(network, 20)
+    by_table, by_step = network.initial_weights(0), network.initial_weights(0)
+    kernel.learner.learn(by_table, images, labels, order, by_table)
+    once = replace(network, loss="cross-entropy")
+    Reference(once, 0.02, 0, 0).learn(by_step, images, labels, order, by_step)
+    np.testing.assert_allclose(by_table, by_step, rtol=0, atol=1e-6)
 
 
 def test_an_activation_that_native_does_not_know_is_declined_visibly(monkeypatch: pytest.MonkeyPatch) -> None:

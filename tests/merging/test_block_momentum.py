@@ -1,7 +1,10 @@
-"""The law of block momentum: what it promises for every number of workers and every worker batch."""
+"""Block momentum: its formula, and what it promises for every number of workers and every worker batch."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
+from mpinn.merging import block_momentum, rules
 
 WORKERS = st.integers(1, 4096)
 BATCHES = st.integers(1, 60000)
@@ -9,19 +12,19 @@ BATCHES = st.integers(1, 60000)
 
 @given(WORKERS, BATCHES)
 def test_momentum_remembers_no_more_than_it_may(workers: int, worker_batch: int) -> None:
-    scale = law.learning_rate_scale(workers, worker_batch)
-    momentum = law.block_momentum(workers, worker_batch, scale)
-    assert 0 <= momentum < 1 and 1 <= scale <= law.most_scale(workers)
+    scale = block_momentum.learning_rate_scale(workers, worker_batch)
+    momentum = block_momentum.momentum_for(workers, worker_batch, scale)
+    assert 0 <= momentum < 1 and 1 <= scale <= block_momentum.most_scale(workers)
     remembered = workers * worker_batch / (1 - momentum)
-    assert momentum == 0 or remembered <= 1.0001 * law.MEMORY
+    assert momentum == 0 or remembered <= 1.0001 * block_momentum.MEMORY
 
 
 @given(WORKERS)
 def test_within_the_law_the_master_moves_as_far_as_one_worker_would(workers: int) -> None:
-    for worker_batch in {1, law.most_worker_batch(workers)}:
-        if workers**2 * worker_batch <= law.most_scale(workers) * law.MEMORY:
-            scale = law.learning_rate_scale(workers, worker_batch)
-            momentum = law.block_momentum(workers, worker_batch, scale)
+    for worker_batch in {1, block_momentum.most_worker_batch(workers)}:
+        if workers**2 * worker_batch <= block_momentum.most_scale(workers) * block_momentum.MEMORY:
+            scale = block_momentum.learning_rate_scale(workers, worker_batch)
+            momentum = block_momentum.momentum_for(workers, worker_batch, scale)
             assert abs(scale / workers / (1 - momentum) - 1) < 1e-9
 
 
@@ -30,7 +33,22 @@ def test_every_divergence_is_answered_by_less_momentum_until_there_is_none(
     workers: int, worker_batch: int, momentum: float
 ) -> None:
     for _ in range(60):
-        lower = law.lower(momentum, workers, worker_batch)
+        lower = block_momentum.lowered(momentum, workers, worker_batch)
         assert lower < momentum or lower == momentum == 0
         momentum = lower
     assert momentum == 0
+
+
+def test_the_formula_by_hand() -> None:
+    weights, moments = np.array([1.0], np.float32), np.array([[0.25]], np.float32)
+    rules.move_master("block-momentum", weights, moments, np.array([2.0 * 10]), 10, 0.5)
+    gain = 2.0 - 1.0
+    assert moments[0, 0] == 0.5 * 0.25 + gain
+    assert weights[0] == 1.0 + gain + 0.5 * moments[0, 0]
+
+
+def test_momentum_dies_away_to_nought_not_to_denormal_numbers() -> None:
+    weights, moments = np.array([0.5], np.float32), np.array([[1e-3]], np.float32)
+    for _ in range(1000):
+        rules.move_master("block-momentum", weights, moments, weights.astype(np.float64), 1, 0.9)
+    assert moments[0, 0] == 0

@@ -46,7 +46,7 @@ def world() -> Iterator[World]:
     handlers = [signal.getsignal(number) for number in numbers]
     world = World(MPI.COMM_WORLD)
     yield world
-    world.close()
+    world.memory.free()
     for number, handler in zip(numbers, handlers, strict=True):
         signal.signal(number, handler)
 

@@ -2,17 +2,20 @@
 
 import os
 import signal
+from typing import Any
 
 import numpy as np
 import pytest
 from mpi4py import MPI
 
-from mpinn import kernels
+from mpinn import config, kernels
+from mpinn.config import Options
 from mpinn.datasets import Dataset
+from mpinn.merging.master import Master
+from mpinn.merging.rules import RULES, Rule
 from mpinn.model.network import Network
-from mpinn.parallel.phases import PHASES
-from mpinn.parallel.round import Team
-from mpinn.parallel.schedule import Schedule
+from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
+from mpinn.parallel.round import ReplicaError, Team
 from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
@@ -28,30 +31,36 @@ def team(
     batch: int = 20,
     momentum: float = 0.0,
     kernel: str = "native",
-    rate: float = 0.8,
     through: str = "auto",
+    data: Dataset = DIGITS,
+    merge: str = "",
 ) -> Team:
     """Return the ranks of a world, ready for their first round."""
-    master = NETWORK.initial_weights(3)
-    return Team(
-        world,
-        kernels.choose(kernel, NETWORK, rate, 1e-7, 1e-7),
-        DIGITS,
-        Schedule(len(DIGITS.train_labels), workers, batch),
-        3,
-        master,
-        np.zeros_like(master) if momentum else None,
-        momentum,
-        Listener(None),
-        through,
+    merge = merge or ("block-momentum" if momentum else "mean")
+    options = Options(
+        workers=workers,
+        layers=NETWORK.sizes,
+        seed=3,
+        merge=merge,
+        block_momentum=momentum or None,
+        exchange=through,
+        kernel=kernel,
     )
+    settings = config.resolve(options, batch, 144, 5, len(data.train_labels), world.size)
+    chosen = kernels.choose(kernel, settings.network, settings.step, settings.l1, settings.l2, merge)
+    master = Master.at_rest(NETWORK.initial_weights(3), merge, momentum)
+    return Team(world, settings, chosen, data, master, Listener(None))
 
 
-def trained(world: World, epochs: int, **settings: float) -> Team:
-    learners = team(world, **settings)  # type: ignore[arg-type]
+def trained(world: World, epochs: int, **settings: Any) -> Team:
+    learners = team(world, **settings)
     for epoch in range(1, epochs + 1):
-        learners.train(epoch, 0, lambda done: None)
+        learners.train(epoch, 0, ignore)
     return learners
+
+
+def ignore(event: object) -> None:
+    """Tell nobody of an event."""
 
 
 def same_everywhere(world: World, array: np.ndarray) -> bool:
@@ -69,11 +78,11 @@ def test_any_ranks_give_the_bits_of_the_serial_oracle(
     oracle = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum, kernel=kernel, through="allreduce")
     parallel = trained(world, 2, workers=workers, momentum=momentum, kernel=kernel, through=through)
     assert parallel.exchange.name == through
-    assert not np.array_equal(parallel.master, NETWORK.initial_weights(3))
-    assert np.array_equal(parallel.master, oracle.master)
-    assert same_everywhere(world, parallel.master)
-    if momentum:
-        assert np.array_equal(parallel.velocity, oracle.velocity)
+    assert not np.array_equal(parallel.master.weights, NETWORK.initial_weights(3))
+    assert np.array_equal(parallel.master.weights, oracle.master.weights)
+    assert same_everywhere(world, parallel.master.weights)
+    assert len(oracle.master.moments) == bool(momentum)
+    assert np.array_equal(parallel.master.moments, oracle.master.moments)
 
 
 def test_learning_works(world: World) -> None:
@@ -85,9 +94,9 @@ def test_learning_works(world: World) -> None:
 def test_evaluation_is_the_serial_oracles(world: World) -> None:
     parallel = trained(world, 1, workers=4)
     oracle = team(World(MPI.COMM_SELF), workers=4)
-    oracle.master[:] = parallel.master
+    oracle.master.weights[:] = parallel.master.weights
     assert parallel.evaluate()[:2] == oracle.evaluate()[:2]
-    chosen = NETWORK.predict(parallel.master, DIGITS.train_images).argmax(axis=1)
+    chosen = NETWORK.predict(parallel.master.weights, DIGITS.train_images).argmax(axis=1)
     assert parallel.evaluate()[0] == pytest.approx(100 * np.mean(chosen == DIGITS.train_labels), abs=0.2)
 
 
@@ -95,18 +104,18 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_round_and_costs_nothing(w
     oracle = trained(World(MPI.COMM_SELF), 1, workers=2)
     learners = team(world, workers=2)
 
-    def interrupt(done: int) -> None:
-        if done == 5 and world.rank == world.size - 1:
+    def interrupt(event: object) -> None:
+        if isinstance(event, RoundMerged) and event.round == 5 and world.rank == world.size - 1:
             os.kill(os.getpid(), signal.SIGUSR1)
 
     first = learners.train(1, 0, interrupt)
     assert first.requests.snapshot == 1 and not first.requests.stop
     assert 5 < first.round < learners.schedule.rounds
     assert len(set(world.comm.allgather(first.round))) == 1
-    rest = learners.train(1, first.round, lambda done: None)
+    rest = learners.train(1, first.round, ignore)
     assert rest.round == learners.schedule.rounds
     assert not any(rest.requests)  # a snapshot is asked for once
-    assert np.array_equal(learners.master, oracle.master)
+    assert np.array_equal(learners.master.weights, oracle.master.weights)
 
 
 @pytest.mark.parametrize("number, name", [(signal.SIGTERM, "terminate"), (signal.SIGINT, "interrupt")])
@@ -114,7 +123,7 @@ def test_a_signal_to_stop_is_heard_by_every_rank(world: World, number: int, name
     learners = team(world, workers=2)
     if world.root:
         os.kill(os.getpid(), number)
-    assert learners.train(1, 0, lambda done: None).requests.stop == name
+    assert learners.train(1, 0, ignore).requests.stop == name
     assert learners.evaluate()[2].stop == name
 
 
@@ -134,12 +143,12 @@ def test_several_nodes_give_the_bits_of_the_serial_oracle(world: World, momentum
     oracle = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum)
     parallel = trained(nodes, 2, workers=workers, momentum=momentum)
     assert parallel.exchange.name == "shared-memory"
-    assert np.array_equal(parallel.master, oracle.master)
+    assert np.array_equal(parallel.master.weights, oracle.master.weights)
     parallel.balance(np.ones((world.size, 4)) * (1 + np.arange(world.size)[:, None]))
     for learners in (oracle, parallel):
-        learners.train(3, 0, lambda done: None)
-    assert np.array_equal(parallel.master, oracle.master)
-    nodes.close()
+        learners.train(3, 0, ignore)
+    assert np.array_equal(parallel.master.weights, oracle.master.weights)
+    nodes.memory.free()
 
 
 @pytest.mark.mpi(min_size=3)
@@ -148,15 +157,15 @@ def test_nodes_of_different_size_merge_by_allreduce(world: World) -> None:
     assert not nodes.even and team(nodes, workers=4).exchange.name == "allreduce"
     with pytest.raises(UsageError, match="different numbers of ranks; take --exchange allreduce"):
         team(nodes, workers=4, through="shared-memory")
-    nodes.close()
+    nodes.memory.free()
 
 
 @pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
 def test_one_workers_runaway_weights_are_told_to_every_rank(world: World, through: str) -> None:
     learners = team(world, workers=world.size, through=through)
     if world.rank == world.size - 1:
-        learners.master[17] = np.nan
-    progress = learners.train(1, 0, lambda done: None)
+        learners.master.weights[17] = np.nan
+    progress = learners.train(1, 0, ignore)
     assert progress.round == 0 and progress.requests.diverged
 
 
@@ -164,16 +173,18 @@ def test_one_workers_runaway_weights_are_told_to_every_rank(world: World, throug
 def test_after_going_back_training_is_that_of_the_lower_momentum(world: World, through: str) -> None:
     low = team(world, workers=8, momentum=0.25, through=through)
     high = team(world, workers=8, momentum=0.75, through=through)
-    start = high.master.copy()
-    high.train(1, 0, lambda done: None)
-    high.go_back(start, None, 0.25)
+    start = low.master.copy()
+    high.train(1, 0, ignore)
+    high.go_back(start)
     for learners in (low, high):
-        learners.train(1, 0, lambda done: None)
-    assert np.array_equal(low.master, high.master) and np.array_equal(low.velocity, high.velocity)
+        learners.train(1, 0, ignore)
+    assert np.array_equal(low.master.weights, high.master.weights) and np.array_equal(
+        low.master.moments, high.master.moments
+    )
 
 
 def test_time_is_accounted_for(world: World) -> None:
-    progress = team(world, workers=world.size).train(1, 0, lambda done: None)
+    progress = team(world, workers=world.size).train(1, 0, ignore)
     assert progress.phases.shape == (world.size, len(PHASES))
     assert (progress.phases >= 0).all() and (progress.phases[:, 0] > 0).all()
     assert progress.phases[world.rank].sum() <= progress.seconds
@@ -189,7 +200,52 @@ def test_the_data_set_may_be_smaller_than_the_ranks(world: World) -> None:
         DIGITS.test_images[:1],
         DIGITS.test_labels[:1],
     )
-    learners = team(world, workers=3, batch=1)
-    learners.data, learners.schedule = few, Schedule(3, 3, 1)
-    assert learners.train(1, 0, lambda done: None).round == 1
+    learners = team(world, workers=3, batch=1, data=few)
+    assert learners.train(1, 0, ignore).round == 1
     assert learners.evaluate()[1] in (0, 100)
+
+
+def test_every_round_is_told_as_learned_and_merged(world: World) -> None:
+    told: list[RoundLearned | RoundMerged] = []
+    learners = team(world, workers=4)
+    learners.train(2, 3, told.append)
+    rounds = range(4, learners.schedule.rounds + 1)
+    assert [(type(event), event.epoch, event.round) for event in told] == [
+        (kind, 2, round_) for round_ in rounds for kind in (RoundLearned, RoundMerged)
+    ]
+    assert all(min(event[2:]) >= 0 for event in told)
+
+
+def heavy_ball(weights: np.ndarray, moments: np.ndarray, mean: np.ndarray, momentum: float) -> None:
+    """A rule that remembers two vectors."""
+    first, second = moments
+    first[:] = momentum * first + (mean - weights)
+    second[:] = 0.5 * second + 0.5 * first
+    weights[:] = weights + second
+
+
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+def test_another_rule_is_one_place(world: World, through: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its vectors are merged in slices, compared between replicas, and gone back to, without a word elsewhere."""
+    monkeypatch.setitem(RULES, "heavy-ball", Rule(heavy_ball, ("first", "second")))
+    rule: dict[str, Any] = dict(workers=5, merge="heavy-ball", kernel="auto")
+    oracle = trained(World(MPI.COMM_SELF), 1, through="allreduce", **rule)
+    parallel = trained(world, 1, through=through, **rule)
+    assert oracle.kernel.name == "reference" and oracle.master.moments.any(axis=1).all()
+    assert np.array_equal(parallel.master.weights, oracle.master.weights)
+    assert np.array_equal(parallel.master.moments, oracle.master.moments)
+    world.comm.Barrier()  # all have compared what the next line writes over
+    parallel.go_back(Master.at_rest(NETWORK.initial_weights(3), "heavy-ball", 0.0))
+    parallel.train(1, 0, ignore)
+    assert np.array_equal(parallel.master.moments, oracle.master.moments)
+
+
+@pytest.mark.mpi(min_size=3)
+@pytest.mark.parametrize("part", ["weights", "moments"])
+def test_a_replica_that_differs_in_any_number_is_named(world: World, part: str) -> None:
+    learners = trained(world, 1, workers=4, momentum=0.5, through="allreduce")
+    learners.compare_replicas()
+    if world.rank == 1:
+        getattr(learners.master, part).reshape(-1)[3] += 1
+    with pytest.raises(ReplicaError, match=r"^rank 1 on [^,]*$"):
+        learners.compare_replicas()

@@ -8,12 +8,18 @@ from typing import Any
 
 import pytest
 from mpi4py import MPI
-from mpinn.run import Run
 
 from mpinn import config
+from mpinn.config import Options
+from mpinn.merging import mean, worker_batch
+from mpinn.merging.worker_batch import MergeCost
+from mpinn.parallel.phases import RoundMerged
 from mpinn.parallel.stop_requests import Requests
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
+from mpinn.training import setup, snapshots
+from mpinn.training.events import EpochEnded, Event, RunBegan, RunEnded, Saved
+from mpinn.training.run import Run
 from mpinn.training.stopwatch import Stopwatch
 from tests.digits import write_npz
 
@@ -27,7 +33,8 @@ def run(world: World, *arguments: str | Path) -> Run:
 
 def prepare(world: World, *arguments: str | Path) -> Run:
     """Return the run that the command line asks for."""
-    return Run(world, world.on_root(lambda: config.given(config.parse([*map(str, arguments)]))), Stopwatch())
+    given = world.on_root(lambda: config.given(config.parse([*map(str, arguments)])))
+    return setup.prepare(world, given, Stopwatch())
 
 
 def result(world: World, path: Path) -> dict[str, Any]:
@@ -49,7 +56,7 @@ def test_the_result_says_what_was_run_and_what_came_of_it(world: World, data: Pa
     assert [row["epoch"] for row in said["epochs"]] == [1, 2, 3]
     assert [row["test_accuracy"] is None for row in said["epochs"]] == [True, False, False]
     assert set(said["epochs"][0]["phases"]) == {"think", "train", "merge", "wait"}
-    assert said["weights_sha256"] == done.result()["weights_sha256"]
+    assert said["weights_sha256"] == done.result_of(done.state)["weights_sha256"]
     assert said["exchange"] in ("shared-memory", "allreduce") and said["price"] is None and said["divergences"] == []
     assert {"data", "prepare"} <= set(said["start"]) and min(said["start"].values()) >= 0
     assert 0 < said["memory"]["pss_mib_mean"] <= said["memory"]["pss_mib_max"]
@@ -102,7 +109,7 @@ def test_a_time_limit_ends_the_run_with_a_snapshot(world: World, data: Path, sha
     limited = ("--epochs", 10**6, "--time-limit", 1, "--checkpoint", folder, "--checkpoint-every", 10**6)
     done = run(world, "--data", data, *limited, "--result", path)
     assert result(world, path)["status"] == "time-limit"
-    assert done.seconds() < 20
+    assert done.seconds < 20
     assert world.on_root(lambda: len(list(folder.glob("*.mpinn")))) == 1
 
 
@@ -167,9 +174,9 @@ def test_a_signal_during_evaluation_saves_at_once_and_the_resumed_run_evaluates(
 def test_a_setting_left_open_in_a_file_is_the_snapshots(world: World, data: Path, shared_tmp_path: Path) -> None:
     folder, path = shared_tmp_path / "snapshots", shared_tmp_path / "c.yml"
     run(world, "--data", data, "--workers", 3, "--epochs", 1, "--checkpoint", folder)
-    world.on_root(lambda: path.write_text(config.show(Config())))
+    world.on_root(lambda: path.write_text(config.show(Options())))
     resumed = run(world, "--config", path, "--data", data, "--resume", folder, "--epochs", 2)
-    assert resumed.config.workers == 3 and len(resumed.epochs) == 2
+    assert resumed.settings.workers == 3 and len(resumed.state.epochs) == 2
 
 
 def test_a_run_resumed_from_a_directory_goes_on_saving_there(world: World, data: Path, shared_tmp_path: Path) -> None:
@@ -177,9 +184,9 @@ def test_a_run_resumed_from_a_directory_goes_on_saving_there(world: World, data:
     run(world, "--data", data, "--epochs", 1, "--checkpoint", folder)
     run(world, "--data", data, "--resume", folder, "--epochs", 2, "--result", path)
     assert result(world, path)["config"]["checkpoint"] == str(folder)
-    assert world.on_root(lambda: checkpoint.load(folder).epoch) == 3
-    run(world, "--data", data, "--resume", world.on_root(lambda: checkpoint.files(folder)[0]), "--epochs", 3)
-    assert world.on_root(lambda: checkpoint.load(folder).epoch) == 3
+    assert world.on_root(lambda: snapshots.load(folder).state.epoch) == 3
+    run(world, "--data", data, "--resume", world.on_root(lambda: snapshots.newest(folder)), "--epochs", 3)
+    assert world.on_root(lambda: snapshots.load(folder).state.epoch) == 3
 
 
 @pytest.mark.parametrize(
@@ -190,11 +197,12 @@ def test_a_finished_run_says_that_nothing_is_left(
     world: World, data: Path, shared_tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple, cure: str
 ) -> None:
     folder = shared_tmp_path / "snapshots"
-    before = run(world, "--data", data, "--epochs", 2, "--checkpoint", folder, "--workers", 2).result()
+    done = run(world, "--data", data, "--epochs", 2, "--checkpoint", folder, "--workers", 2)
+    before = done.result_of(done.state)
     capsys.readouterr()
     resumed = prepare(world, "--data", data, "--resume", folder, *options)
     assert resumed.train() == ""
-    assert resumed.result()["weights_sha256"] == before["weights_sha256"]
+    assert resumed.result_of(resumed.state)["weights_sha256"] == before["weights_sha256"]
     if world.root:
         said = capsys.readouterr().out
         assert "nothing is left to do: 2 epochs done" in said and f"take a larger {cure}" in said
@@ -207,7 +215,7 @@ WILD = ("--workers", 8, "--worker-batch", 5, "--merge", "block-momentum", "--lea
 @pytest.fixture
 def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few small epochs seldom take a weight to 8192."""
-    monkeypatch.setattr(merge, "LIMIT", 256.0)
+    monkeypatch.setattr(mean, "LIMIT", 256.0)
 
 
 def test_a_divergence_is_answered_alike_in_a_run_that_was_interrupted(
@@ -218,11 +226,11 @@ def test_a_divergence_is_answered_alike_in_a_run_that_was_interrupted(
     run(world, *options, "--result", whole)
     stopped = prepare(world, "--quiet", *options, "--checkpoint", snapshots)
 
-    def stop_in_epoch_3(done: int) -> None:
-        if stopped.snapshot.epoch == 3 and done == 5:
+    def stop_in_epoch_3(event: Event) -> None:
+        if isinstance(event, RoundMerged) and (event.epoch, event.round) == (3, 5):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    stopped.screen.show_round = stop_in_epoch_3  # type: ignore[method-assign]
+    stopped.observers = [*stopped.observers, stop_in_epoch_3]
     stopped.train()
     run(world, "--resume", snapshots, "--data", data, "--epochs", 5, "--result", parts)
     expected, said = result(world, whole), result(world, parts)
@@ -248,23 +256,45 @@ def test_a_second_divergence_from_the_same_weights_goes_back_to_the_first(
 
 def test_accuracy_that_collapses_is_divergence(world: World, data: Path) -> None:
     done = run(world, "--data", data, *WILD, 0.995, "--learning-rate", 20, "--epochs", 5)
-    (answer,) = done.result()["divergences"]
+    (answer,) = done.state.divergences
     assert answer["epoch"] == answer["back_to_epoch"] > 1 and "accuracy on the training set fell to" in answer["seen"]
-    assert answer["round"] == done.schedule.rounds
-    assert min(row["train_accuracy"] for row in done.epochs) > 50
+    assert answer["round"] == done.team.schedule.rounds
+    assert min(row["train_accuracy"] for row in done.state.epochs) > 50
 
 
-def test_the_worker_batch_follows_the_price_of_a_merge_and_the_law(
-    world: World, data: Path, shared_tmp_path: Path
-) -> None:
+def test_the_worker_batch_follows_the_cost_of_a_merge(world: World, data: Path, shared_tmp_path: Path) -> None:
     path = shared_tmp_path / "result.json"
     options = ("--data", data, "--workers", 8, "--worker-batch", "auto", "--epochs", 2)
     run(world, *options, "--result", path, "--checkpoint", shared_tmp_path / "snapshots")
     said = result(world, path)
     assert said["price"]["merge"] > 0 and said["price"]["exemplar"] > 0
     batch = said["config"]["worker_batch"]
-    assert batch == price.worker_batch(price.Price(**said["price"]), 1010 // 8)
+    assert batch == worker_batch.cheapest(MergeCost(**said["price"]), 1010 // 8)
     run(world, "--data", data, "--workers", 8, "--worker-batch", batch, "--epochs", 2, "--result", path)
     assert result(world, path)["weights_sha256"] == said["weights_sha256"]
     run(world, *options[:-2], "--resume", shared_tmp_path / "snapshots", "--epochs", 3, "--result", path)
     assert result(world, path)["config"]["worker_batch"] == batch
+
+
+def test_another_observer_hears_of_everything_in_order(world: World, data: Path, shared_tmp_path: Path) -> None:
+    told: list[Event] = []
+    observed = prepare(world, "--quiet", "--data", data, "--epochs", 2, "--checkpoint", shared_tmp_path / "snapshots")
+    observed.observers = [told.append, *observed.observers]
+    observed.train()
+    names = [type(event).__name__ for event in told]
+    rounds = observed.team.schedule.rounds
+    epoch = ["EpochBegan", *(rounds * ["RoundLearned", "RoundMerged"]), "RoundsEnded", "Evaluated", "EpochEnded"]
+    epoch += ["Saved"] if world.root else []
+    assert names == ["RunBegan", *epoch, *epoch, "RunEnded"]
+    assert isinstance(told[0], RunBegan) and isinstance(told[-1], RunEnded) and told[-1].state.status == "completed"
+    assert [event.row["epoch"] for event in told if isinstance(event, EpochEnded)] == [1, 2]
+    saved = [event.path for event in told if isinstance(event, Saved)]
+    assert saved == [path for path in reversed(snapshots.paths(shared_tmp_path / "snapshots")) if world.root]
+
+
+def test_a_run_goes_on_from_a_snapshot_of_the_schema_before(world: World, data: Path) -> None:
+    """Its weights are another build's, perhaps: what is learned from them is as good."""
+    old = Path(__file__).parents[1] / "training" / "snapshots" / "schema-2-block-momentum.mpinn"
+    resumed = run(world, "--data", data, "--resume", old, "--epochs", 4)
+    assert [row["epoch"] for row in resumed.state.epochs] == [1, 2, 3, 4]
+    assert resumed.state.epochs[-1]["train_accuracy"] > 90

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpinn.parallel import world as world_module
+from mpinn.parallel import mpi_library, shared_memory
 from mpinn.parallel.world import World
 from mpinn.system.errors import MpinnError, UsageError
 
@@ -11,7 +11,7 @@ ARRAY = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
 
 def test_share_gives_every_rank_the_array_read_only(world: World) -> None:
-    shared = world.share(ARRAY if world.root else None)
+    shared = world.memory.share(ARRAY if world.root else None)
     assert np.array_equal(shared, ARRAY) and shared.dtype == ARRAY.dtype
     with pytest.raises(ValueError, match="read-only"):
         shared[0, 0] = 1
@@ -19,7 +19,7 @@ def test_share_gives_every_rank_the_array_read_only(world: World) -> None:
 
 @pytest.mark.mpi(min_size=2)
 def test_share_is_one_copy_a_node(world: World) -> None:
-    shared = world.share(ARRAY if world.root else None)
+    shared = world.memory.share(ARRAY if world.root else None)
     shared.flags.writeable = True
     if world.node.rank == 1:
         shared[2, 3] = 99
@@ -31,10 +31,10 @@ def test_share_is_one_copy_a_node(world: World) -> None:
 def test_share_without_room_in_shared_memory_is_a_copy_a_rank(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(world_module, "shared_memory_free", lambda: 0)
-    shared = world.share(ARRAY if world.root else None)
+    monkeypatch.setattr(shared_memory, "shared_memory_free", lambda: 0)
+    shared = world.memory.share(ARRAY if world.root else None)
     assert np.array_equal(shared, ARRAY)
-    assert not world.windows
+    assert not world.memory.windows
     assert ("/dev/shm" in caplog.text) == (world.node.rank == 0)
     shared.flags.writeable = True
     shared[0, 0] = 100 + world.rank
@@ -65,4 +65,4 @@ def test_what_one_rank_finds_wrong_is_wrong_on_every_rank(world: World) -> None:
 
 
 def test_the_librarys_word_on_itself_is_one_clean_line() -> None:
-    assert world_module.library().isprintable() and world_module.version() in world_module.library()
+    assert mpi_library.library().isprintable() and mpi_library.version() in mpi_library.library()

@@ -11,13 +11,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mpinn.training.screen import Screen, hint, hints, span, where
+from mpinn import config
+from mpinn.config import Options
+from mpinn.merging.master import Master
+from mpinn.training.events import EpochEnded, RankLost, RunBegan, RunEnded, Saved, WentBack
+from mpinn.training.screen import Screen, hints, merge_hint, span, where
+from mpinn.training.state import RunState
 from tests.command.commands import environment
 from tests.digits import write_npz
 
-SETTLED = Config(workers=16, worker_batch=100, merge="block-momentum", block_momentum=0.75, learning_rate_scale=4.0)
+SETTLED = config.resolve(Options(workers=16, merge="block-momentum"), 100, 784, 10, 60000, 2)
+STATE = RunState(2, 0, Master.at_rest(np.zeros(3, np.float32), "mean", 0), None, epochs=[{"epoch": 1}])
 
 
 @pytest.mark.parametrize("numbers, text", [([0], "0"), ([0, 1, 2], "0-2"), ([0, 2], "0,2"), ([3, 4, 5, 6, 7], "3-7")])
@@ -43,7 +50,7 @@ def test_where_ranks_run() -> None:
     ],
 )
 def test_hints_are_given_where_they_help(changes: dict, told: str) -> None:
-    text = hint(dataclasses.replace(SETTLED, **changes))
+    text = merge_hint(dataclasses.replace(SETTLED, **changes))
     assert (told in text) if told else text == ""
 
 
@@ -54,11 +61,35 @@ def test_a_resumed_file_without_a_directory_for_snapshots_gets_a_hint() -> None:
     assert hints(dataclasses.replace(settled, checkpoint="snapshots")) == []
 
 
+PHASES = {name: {"min": 1, "mean": 1, "max": 1} for name in ("think", "train", "merge", "wait")}
+ROW = {"epoch": 3, "train_accuracy": None, "test_accuracy": None, "train_seconds": 2.0, "phases": PHASES}
+
+
 def test_a_row_without_an_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
-    phases = {name: {"min": 1, "mean": 1, "max": 1} for name in ("think", "train", "merge", "wait")}
-    row = {"epoch": 3, "train_accuracy": None, "test_accuracy": None, "train_seconds": 2.0, "phases": phases}
-    Screen(quiet=False).row(row, 60000)
+    Screen(SETTLED, {}, silent=lambda: False)(EpochEnded(STATE, ROW, 60000, save=False))
     assert capsys.readouterr().out.split() == ["3", "-", "-", "2.00", "30,000", "25%", "25%", "25%", "25%"]
+
+
+def test_events_are_told_in_words_and_only_by_rank_0(capsys: pytest.CaptureFixture[str]) -> None:
+    silent = [False]
+    screen = Screen(SETTLED, {"network": "small"}, silent=lambda: silent[0])
+    events = [
+        RunBegan(STATE, ""),
+        RankLost(3, "pi", 1, STATE),
+        WentBack(STATE, "back to the start"),
+        Saved(Path("x/000001.mpinn"), STATE),
+        RunEnded(dataclasses.replace(STATE, status="completed"), 1.5, signalled=False),
+    ]
+    for event in events:
+        screen(event)
+    said = capsys.readouterr().out
+    assert said.startswith("network  small\n") and "exemplars/s" in said
+    assert "rank 3 on pi was lost; 1 rank go on from epoch 2, round 0" in said and "\nback to the start\n" in said
+    assert "\n1 epoch, 1.5 s; weights " in said and said.endswith("; snapshot in x/000001.mpinn\n")
+    silent[0] = True
+    for event in events:
+        screen(event)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("ranks", [0, 2])

@@ -1,6 +1,7 @@
 """Snapshots: what is written is read, what is damaged is refused, and a good one is never lost."""
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
@@ -19,29 +20,89 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpinn import config
+from mpinn.config import Options
+from mpinn.merging.master import Master
+from mpinn.merging.rules import RULES
 from mpinn.model.network import weights_sha256
 from mpinn.system.errors import MpinnError, UsageError
+from mpinn.training import snapshots
 from mpinn.training.snapshots import Snapshot, Store
+from mpinn.training.state import RunState
 
 
-def snapshot(epoch: int = 2, round_: int = 5, momentum: bool = True, seed: int = 0) -> Snapshot:
-    settled = config.resolve(Config(layers=(9, 4, 3), merge="block-momentum", seed=seed), 9, 3, 1000, 4)
-    state = {name: getattr(settled, name) for name in config.WEIGHTS}
-    weights = checkpoint.network_of(state).initial_weights(seed)
-    moving = (weights * 2, weights * 3, epoch - 1) if momentum else ()
-    return Snapshot(state, "c0ffee", "native-1", epoch, round_, weights, *moving, history={"epochs": []})
+def snapshot(epoch: int = 2, round_: int = 5, merge: str = "block-momentum", seed: int = 0) -> Snapshot:
+    settings = config.resolve(Options(layers=(9, 4, 3), merge=merge, seed=seed), 100, 9, 3, 1000, 4)
+    weights = settings.network.initial_weights(seed)
+    moments = np.stack([weights * (2 + i) for i in range(len(RULES[merge].moments))] or [weights])
+    master = Master(weights, moments[: len(RULES[merge].moments)], settings.momentum)
+    good = weights * 3 if len(master.moments) else None
+    return Snapshot(settings.determines_weights, "c0ffee", "native-1", RunState(epoch, round_, master, good, epoch - 1))
 
 
-@pytest.mark.parametrize("momentum", [True, False])
-def test_what_is_saved_is_loaded(tmp_path: Path, momentum: bool) -> None:
-    saved = snapshot(momentum=momentum)
-    loaded = checkpoint.load(Store(tmp_path).save(saved))
-    assert np.array_equal(loaded.weights, saved.weights) and loaded.weights.flags.writeable
-    assert (loaded.velocity is None) == (not momentum)
-    if momentum:
-        assert np.array_equal(loaded.velocity, saved.velocity) and np.array_equal(loaded.good, saved.good)
-    assert (loaded.settings, loaded.epoch, loaded.round, loaded.id) == (saved.settings, 2, 5, saved.id)
-    assert loaded.good_epoch == saved.good_epoch
+@pytest.mark.parametrize("merge", sorted(RULES))
+def test_what_is_saved_is_loaded(tmp_path: Path, merge: str) -> None:
+    saved = snapshot(merge=merge)
+    loaded = snapshots.load(Store(tmp_path).save(saved))
+    mine, right = loaded.state, saved.state
+    assert [bytes(part) for part in mine.master.bytes] == [bytes(part) for part in right.master.bytes]
+    assert mine.master.weights.flags.writeable and mine.master.momentum == right.master.momentum
+    assert (mine.good is None) == (right.good is None)
+    if right.good is not None:
+        assert np.array_equal(mine.good, right.good)
+    assert (loaded.settings, loaded.data, loaded.kernel_id, loaded.id) == (
+        saved.settings,
+        "c0ffee",
+        "native-1",
+        saved.id,
+    )
+    assert (mine.epoch, mine.round, mine.good_epoch) == (2, 5, 1)
+
+
+def test_everything_that_a_state_remembers_is_saved(tmp_path: Path) -> None:
+    """A field that is added to the state must be saved, or be one that is not to be."""
+    saved = snapshot()
+    state = saved.state
+    state.epochs, state.partial = [{"epoch": 1}], {"train_seconds": 1.5, "phases": {}}
+    state.divergences, state.failures = [{"block_momentum": 0.25}], [{"cause": "lost"}]
+    state.seconds, state.status, state.error = 2.5, "failed", "why"
+    loaded = snapshots.load(Store(tmp_path).save(saved)).state
+    for field in dataclasses.fields(RunState):
+        if field.name not in ("master", "good", "status", "error"):
+            assert getattr(loaded, field.name) == getattr(state, field.name), field.name
+    assert (loaded.status, loaded.error) == ("running", None)
+    assert loaded.master.momentum == 0.25  # what the divergence left of it
+
+
+def test_a_rule_with_two_vectors_needs_nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "block-momentum", RULES["block-momentum"]._replace(moments=("first", "second")))
+    saved = snapshot()
+    loaded = snapshots.load(Store(tmp_path).save(saved))
+    assert loaded.state.master.moments.shape[0] == 2
+    assert np.array_equal(loaded.state.master.moments, saved.state.master.moments)
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="block-momentum remembers"):
+        snapshots.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "merge, digest",
+    [
+        ("mean", "160a073b883e0f86ebdc266bd42e98c28f2af713d35ff76753bc4ea28766778a"),
+        ("block-momentum", "51be9224908453710b7510c286cfc3c1d24629a12282d0fb58ddcc48c89f40c1"),
+    ],
+)
+def test_a_snapshot_of_the_schema_before_is_read(merge: str, digest: str) -> None:
+    """Written by mpinn at commit 534412d, after two epochs of the digits of these tests."""
+    old = snapshots.load(Path(__file__).parent / "snapshots" / f"schema-2-{merge}.mpinn")
+    state = old.state
+    assert weights_sha256(state.master.weights) == digest
+    assert (state.epoch, state.round, len(state.epochs)) == (3, 0, 2) and old.settings["merge"] == merge
+    assert state.epochs[-1]["weights_sha256"] == digest
+    assert len(state.master.moments) == (1 if merge == "block-momentum" else 0)
+    assert state.master.momentum == (old.settings["block_momentum"] or 0)
+    assert (state.good is None) == (merge == "mean")
+    if state.good is not None:
+        assert np.array_equal(state.good, state.master.weights) and state.good_epoch == 3
 
 
 def test_reading_takes_memory_by_the_size_of_the_file(tmp_path: Path) -> None:
@@ -49,7 +110,7 @@ def test_reading_takes_memory_by_the_size_of_the_file(tmp_path: Path) -> None:
     saved = Store(tmp_path).save(snapshot())
     tracemalloc.start()
     try:
-        checkpoint.load(saved)
+        snapshots.load(saved)
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()
@@ -58,9 +119,9 @@ def test_reading_takes_memory_by_the_size_of_the_file(tmp_path: Path) -> None:
 def test_a_directory_gives_its_newest_good_snapshot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(tmp_path)
     paths = [store.save(snapshot(epoch)) for epoch in (1, 2, 3)]
-    assert checkpoint.load(tmp_path).epoch == 3
+    assert snapshots.load(tmp_path).state.epoch == 3
     paths[-1].write_bytes(paths[-1].read_bytes()[:-1])
-    assert checkpoint.load(tmp_path).epoch == 2
+    assert snapshots.load(tmp_path).state.epoch == 2
     assert str(paths[-1]) in caplog.text
 
 
@@ -69,7 +130,7 @@ def test_the_last_few_are_kept_and_those_of_other_runs_too(tmp_path: Path) -> No
     store = Store(tmp_path)
     for epoch in range(1, 6):
         store.save(snapshot(epoch))
-    assert [checkpoint.load(path).epoch for path in checkpoint.files(tmp_path)] == [5, 4, 3, 99]
+    assert [snapshots.load(path).state.epoch for path in snapshots.paths(tmp_path)] == [5, 4, 3, 99]
     assert other.exists()
 
 
@@ -88,14 +149,14 @@ def test_a_write_that_fails_leaves_the_snapshots_as_they_were(
     with pytest.raises(MpinnError, match=os.strerror(number)):
         store.save(snapshot(2))
     assert [path.name for path in tmp_path.iterdir()] == ["000001.mpinn"]
-    assert checkpoint.load(tmp_path).epoch == 1
+    assert snapshots.load(tmp_path).state.epoch == 1
 
 
 def test_killed_while_writing_the_last_good_snapshot_is_there(tmp_path: Path) -> None:
     """SIGKILL at many moments of a loop that does nothing but save."""
     loop = (
         "import sys; sys.path.insert(0, '.')\n"
-        "from pathlib import Path; from tests.test_checkpoint import Store, snapshot\n"
+        "from pathlib import Path; from tests.training.test_snapshots import Store, snapshot\n"
         "store = Store(Path(sys.argv[1])); store.save(snapshot(1)); print('saving', flush=True)\n"
         "for epoch in range(2, 10**9): store.save(snapshot(epoch))\n"
     )
@@ -106,23 +167,23 @@ def test_killed_while_writing_the_last_good_snapshot_is_there(tmp_path: Path) ->
         time.sleep(0.005 * trial)
         process.kill()
         process.communicate()
-        newest = checkpoint.number_of(checkpoint.files(tmp_path)[0])
+        newest = snapshots.number_of(snapshots.paths(tmp_path)[0])
         assert newest > last  # the newest file is whole: load() had to pass over none
-        assert checkpoint.load(checkpoint.files(tmp_path)[0]).epoch >= 1
+        assert snapshots.load(snapshots.paths(tmp_path)[0]).state.epoch >= 1
         last = newest
 
 
 @settings(max_examples=200)
 @given(st.data())
 def test_any_damage_is_a_usage_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    content = bytearray(checkpoint.encode(snapshot()))
+    content = bytearray(snapshots.encode(snapshot()))
     if data.draw(st.booleans()):
         del content[data.draw(st.integers(0, len(content) - 1)) :]
     else:
         place = data.draw(st.integers(0, len(content) - 1))
         content[place] ^= data.draw(st.integers(1, 255))
     with pytest.raises(UsageError, match=r"^x\.mpinn: "):
-        checkpoint.decode(bytes(content), "x.mpinn")
+        snapshots.decode(bytes(content), "x.mpinn")
 
 
 JSON = st.recursive(
@@ -132,28 +193,28 @@ JSON = st.recursive(
 
 
 @settings(max_examples=200)
-@given(st.sampled_from(["schema_version", "settings", "epoch", "round", "velocity", "history"]), JSON)
+@given(st.sampled_from(["schema_version", "settings", "epoch", "round", "moments", "good", "history"]), JSON)
 def test_a_header_that_lies_is_a_usage_error_or_harmless(key: str, value: object) -> None:
     """With a right checksum: whoever made the file meant it."""
-    body = checkpoint.encode(snapshot())[:-32]
+    body = snapshots.encode(snapshot())[:-32]
     (length,) = struct.unpack_from("<I", body, 8)
     header = json.loads(body[12 : 12 + length])
     header[key] = value
     text = json.dumps(header).encode()
     forged = body[:8] + struct.pack("<I", len(text)) + text + body[12 + length :]
     with contextlib.suppress(UsageError):
-        assert checkpoint.decode(forged + hashlib.sha256(forged).digest(), "x.mpinn").weights.shape == (55,)
+        assert snapshots.decode(forged + hashlib.sha256(forged).digest(), "x.mpinn").state.master.weights.shape == (55,)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     for content in (b"", b"\x80\x04N.", b"MPINNSNP"):
         (tmp_path / "x").write_bytes(content)
         with pytest.raises(UsageError, match="x: "):
-            checkpoint.load(tmp_path / "x")
+            snapshots.load(tmp_path / "x")
     with pytest.raises(UsageError, match="no snapshot"):
-        checkpoint.load(tmp_path)
+        snapshots.load(tmp_path)
     with pytest.raises(UsageError, match="cannot be read"):
-        checkpoint.load(tmp_path / "absent")
+        snapshots.load(tmp_path / "absent")
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -165,15 +226,15 @@ def test_show_and_export_make_it_readable(tmp_path: Path) -> None:
     saved = snapshot()
     path = Store(tmp_path).save(saved)
     shown = yaml.safe_load(command("show", path).stdout)
-    assert shown["epochs_done"] == saved.epoch - 1 and shown["rounds_done"] == saved.round
-    assert shown["goes_on_with"] == f"epoch {saved.epoch}, round {saved.round + 1}"
-    assert shown["weights_sha256"] == weights_sha256(saved.weights) and shown["settings"]["workers"] == 4
+    assert shown["epochs_done"] == saved.state.epoch - 1 and shown["rounds_done"] == saved.state.round
+    assert shown["goes_on_with"] == f"epoch {saved.state.epoch}, round {saved.state.round + 1}"
+    assert shown["weights_sha256"] == weights_sha256(saved.state.master.weights) and shown["settings"]["workers"] == 4
     exported = json.loads(command("export", tmp_path).stdout)
-    assert np.array_equal(np.float32(exported["weights"][0]), saved.network.views(saved.weights)[0])
+    assert np.array_equal(np.float32(exported["weights"][0]), saved.network.views(saved.state.master.weights)[0])
     assert command("export", path, "--format", "csv", "--out", tmp_path / "w.csv").returncode == 0
     lines = (tmp_path / "w.csv").read_text().splitlines()
-    assert lines[0] == "layer,input,output,weight" and len(lines) == 1 + len(saved.weights)
-    assert np.array_equal(np.float32([line.split(",")[3] for line in lines[1:]]), saved.weights)
+    assert lines[0] == "layer,input,output,weight" and len(lines) == 1 + len(saved.state.master.weights)
+    assert np.array_equal(np.float32([line.split(",")[3] for line in lines[1:]]), saved.state.master.weights)
 
 
 def test_a_state_that_is_the_last_written_is_not_written_again(tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""The rules that move the master: NumPy and compiled give the same bits, and slices those of the whole."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpinn import kernels
+from mpinn.kernels import native_merge
+from mpinn.merging import mean, rules
+from mpinn.merging.master import Master
+from mpinn.merging.rules import RULES
+from mpinn.model.network import Network
+from mpinn.system.errors import UsageError
+
+
+@given(
+    st.integers(1, 3000),
+    st.lists(st.integers(0, 10**5), min_size=1, max_size=6).filter(any),
+    st.sampled_from(sorted(RULES)),
+    st.floats(0, 0.99),
+    st.integers(0, 2**32 - 1),
+)
+def test_native_and_numpy_give_the_same_bits(
+    size: int, counts: list[int], rule: str, momentum: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.uniform(-2, 2, (len(counts), size)).astype(np.float32) ** 5
+    numbers = np.array(counts)
+    constant = mean.rounding_constant(sum(counts))
+    start = rng.uniform(-1, 1, size).astype(np.float32)
+    remembered = rng.uniform(-1e-3, 1e-3, (len(RULES[rule].moments), size)).astype(np.float32)
+    found = []
+    for module in (rules, native_merge):
+        total = np.full(size, 0.5)
+        assert module.add_rounded(total, vectors, numbers, constant, mean.LIMIT)
+        by_steps, at_once, sliced = (Master(start.copy(), remembered.copy(), momentum) for _ in range(3))
+        module.move_master(rule, by_steps.weights, by_steps.moments, total - 0.5, sum(counts), momentum)
+        for part in (slice(0, size // 3), slice(size // 3, size)):
+            if part.start < part.stop:
+                arrays = (sliced.weights[part], sliced.moments[:, part], vectors[:, part])
+                assert module.merge_workers(rule, *arrays, numbers, momentum, constant, mean.LIMIT)
+        arrays = (at_once.weights, at_once.moments, vectors)
+        assert module.merge_workers(rule, *arrays, numbers, momentum, constant, mean.LIMIT)
+        states = [[bytes(part) for part in one.bytes] for one in (by_steps, at_once, sliced)]
+        assert states[0] == states[1] == states[2]
+        found.append((total.tobytes(), states[0]))
+    assert found[0] == found[1]
+
+
+def test_a_rule_that_native_does_not_know_is_declined_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "new", RULES["mean"])
+    kernel = kernels.choose("auto", Network(), 0.8, 0, 0, rule="new")
+    assert kernel.name == "reference" and "new" in kernel.note
+    with pytest.raises(UsageError, match="the merge new"):
+        kernels.choose("native", Network(), 0.8, 0, 0, rule="new")
+
+
+def test_a_master_at_rest_remembers_nothing_and_becomes_another_in_place() -> None:
+    weights = np.arange(3, dtype=np.float32)
+    master = Master.at_rest(weights, "block-momentum", 0.5)
+    assert master.moments.shape == (1, 3) and not master.moments.any()
+    shared, other = master.moments, Master(weights + 1, np.ones((1, 3), np.float32), 0.25)
+    master.become(other)
+    assert master.weights is weights and master.moments is shared
+    assert weights.tolist() == [1, 2, 3] and shared.tolist() == [[1, 1, 1]] and master.momentum == 0.25
+    copy = master.copy()
+    copy.weights[:] = 9
+    assert weights.tolist() == [1, 2, 3]
