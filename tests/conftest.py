@@ -1,5 +1,5 @@
-"""Which tests run where: tests/mpi under mpirun (`--with-mpi`) and alone, tests/system and tests/board
-when named, others always.
+"""Which tests run where: tests/mpi under mpirun (`--with-mpi`) and alone; tests/deployment, tests/browser and
+tests/board when named; others always.
 """
 
 import os
@@ -14,9 +14,11 @@ import pytest
 from mpinn.parallel.launched import launched
 
 MPI_TESTS = Path(__file__).parent / "mpi"
-NAMED_TESTS = [Path(__file__).parent / "system", Path(__file__).parent / "board"]
+NAMED_TESTS = [Path(__file__).parent / name for name in ("deployment", "browser", "board")]
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is slow
-hypothesis.settings.load_profile("any machine")
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=3000)
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+hypothesis.settings.load_profile("thorough" if THOROUGH else "any machine")
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
     os.environ.setdefault(variable, "1")
 

@@ -154,6 +154,7 @@ def test_momentum_and_scale_follow_the_law_unless_given(given_settings: dict, mo
     assert (settled.block_momentum, settled.learning_rate_scale) == (momentum, scale)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

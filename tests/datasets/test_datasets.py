@@ -610,7 +610,7 @@ ANY_FILES = {
 }
 
 
-@settings(max_examples=200)
+@pytest.mark.slow
 @given(st.fixed_dictionaries({}, optional=ANY_FILES))
 def test_any_bytes_give_a_data_set_or_one_line(content: Files) -> None:
     check_any(content)
@@ -641,7 +641,7 @@ def nearly_good(draw: st.DrawFn) -> Files:
     return content | {name: draw(mutated(content[name]))}
 
 
-@settings(max_examples=400)
+@pytest.mark.slow
 @given(nearly_good())
 def test_nearly_good_files_give_a_data_set_or_one_line(content: Files) -> None:
     check_any(content)

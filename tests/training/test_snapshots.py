@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpinn import config
@@ -173,7 +173,7 @@ def test_killed_while_writing_the_last_good_snapshot_is_there(tmp_path: Path) ->
         last = newest
 
 
-@settings(max_examples=200)
+@pytest.mark.slow
 @given(st.data())
 def test_any_damage_is_a_usage_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(snapshots.encode(snapshot()))
@@ -192,7 +192,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@pytest.mark.slow
 @given(st.sampled_from(["schema_version", "settings", "epoch", "round", "moments", "good", "history"]), JSON)
 def test_a_header_that_lies_is_a_usage_error_or_harmless(key: str, value: object) -> None:
     """With a right checksum: whoever made the file meant it."""
