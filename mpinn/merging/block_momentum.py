@@ -20,8 +20,8 @@ MOST_SCALE = 8.0
 def move(weights: np.ndarray, moments: np.ndarray, mean: np.ndarray, momentum: float) -> None:
     """Move the master beyond the mean: with G = mean - master, V <- mu V + G and master <- master + G + mu V.
 
-    (BMUF in Nesterov's form.) V, the only moment, is cut to multiples of 2^-40: where it dies away it becomes 0, never a
-    denormal number, which is slow. weights (parameters,), moments (1, parameters) float32; mean float64.
+    (BMUF in Nesterov's form.) V, the only moment, is cut to multiples of 2^-40: where it dies away it becomes 0, and
+    never a denormal number, which is slow. weights (parameters,), moments (1, parameters) float32; mean float64.
     """
     (velocity,) = moments
     moved = momentum * velocity.astype(np.float64)

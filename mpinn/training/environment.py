@@ -98,6 +98,16 @@ def wait_policy(vendor: str) -> str:
     return "yield" if value.lower() in ("1", "true", "yes", "enabled", "t", "y") else "spin"
 
 
+def memory_usage(shares: list[float | None], data_bytes: int) -> dict[str, Any]:
+    """Return the `memory` of a result: shares, `processes.pss_mib` of every rank; data_bytes, which a node has once."""
+    known = [share for share in shares if share is not None]
+    return {
+        "pss_mib_max": max(known, default=None),
+        "pss_mib_mean": sum(known) / len(known) if known else None,
+        "data_mib": data_bytes / 2**20,
+    }
+
+
 def describe(kernel: Kernel, ranks: list[dict[str, Any]], mpi: dict[str, str]) -> dict[str, Any]:
     """Return the `environment` of a result: `ranks` is `local` of every rank, `mpi` its vendor, version, library."""
     hosts = nodes(ranks)

@@ -63,13 +63,12 @@ def after_loss(state: RunState, epoch: int, round_: int, seconds: float | None) 
     return replace(state, epoch=epoch, round=round_, partial=partial)
 
 
-def check_enough(ranks: int, settings: Settings) -> None:
-    """Raise MpinnError, on every rank, where fewer ranks are left than --min-ranks."""
-    if ranks < settings.min_ranks:
-        raise MpinnError(
-            f"{counted(ranks, 'rank')} left, fewer than --min-ranks {settings.min_ranks}; "
-            "--resume goes on with more, where snapshots are saved"
-        ).on_every_rank()
+def too_few(ranks: int, settings: Settings) -> MpinnError:
+    """Return the error, on every rank, for fewer ranks than --min-ranks."""
+    return MpinnError(
+        f"{counted(ranks, 'rank')} left, fewer than --min-ranks {settings.min_ranks}; "
+        "--resume goes on with more, where snapshots are saved"
+    ).on_every_rank()
 
 
 def after_odd_replicas(

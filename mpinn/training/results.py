@@ -9,6 +9,7 @@ from mpinn.datasets import Dataset
 from mpinn.merging.worker_batch import MergeCost
 from mpinn.model.network import weights_sha256
 from mpinn.parallel.schedule import Schedule
+from mpinn.training.goals import target_of
 from mpinn.training.state import RunState
 
 SCHEMA_VERSION = 1
@@ -62,23 +63,3 @@ def result(
         "weights_sha256": weights_sha256(state.master.weights),
         "total_seconds": state.seconds,
     }
-
-
-def target_of(settings: Settings, epochs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return when the target was reached: epochs and seconds of training up to there, None where it was not."""
-    if settings.target_accuracy is None:
-        return None
-    seconds = 0.0
-    reached: dict[str, Any] = {"epochs": None, "seconds": None}
-    for row in epochs:
-        seconds += row["train_seconds"]
-        accuracy = row[f"{settings.target_set}_accuracy"]
-        if accuracy is not None and accuracy >= settings.target_accuracy:
-            reached = {"epochs": row["epoch"], "seconds": seconds}
-            break
-    return {"set": settings.target_set, "accuracy": settings.target_accuracy, **reached}
-
-
-def target_reached(settings: Settings, state: RunState) -> bool:
-    target = target_of(settings, state.epochs)
-    return target is not None and target["epochs"] is not None

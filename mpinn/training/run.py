@@ -15,8 +15,7 @@ from mpinn.parallel.round import ReplicaError, Team
 from mpinn.parallel.stop_requests import STATUS, Requests
 from mpinn.system.errors import MpinnError
 from mpinn.system.processes import pss_mib
-from mpinn.system.words import counted
-from mpinn.training import recovery, results, snapshots
+from mpinn.training import environment, goals, recovery, results, snapshots
 from mpinn.training.events import (
     EpochBegan,
     EpochEnded,
@@ -77,7 +76,7 @@ class Run:
 
     def train(self) -> str:
         """Train until something ends it; return the name of the request that did, or an empty string."""
-        self.tell(RunBegan(self.state, self.nothing_left()))
+        self.tell(RunBegan(self.state, goals.nothing_left(self.settings, self.state)))
         try:
             request = self.recovering(self.train_to_the_end)
         except MpinnError as error:
@@ -95,25 +94,14 @@ class Run:
     def train_to_the_end(self) -> str:
         """Train until something ends it; return the name of the request that did, or an empty string."""
         request = ""
-        while not self.finished() and not request:
+        while not goals.finished(self.settings, self.state) and not request:
             request = self.train_epoch()
-        self.memory = self.memory_usage()
-        reached = "target" if results.target_reached(self.settings, self.state) else "completed"
+        shares = self.team.world.comm.allgather(pss_mib())
+        self.memory = environment.memory_usage(shares, self.facts.data.nbytes)
+        reached = "target" if goals.target_reached(self.settings, self.state) else "completed"
         self.state.status = STOPPED.get(request, reached)
         self.tell(RunEnded(self.state, self.seconds, signalled=request in STATUS))
         return request
-
-    def finished(self) -> bool:
-        return self.state.epoch > self.settings.epochs or results.target_reached(self.settings, self.state)
-
-    def nothing_left(self) -> str:
-        """Return why the run has nothing to do, and what would change that, or an empty string."""
-        done = f"nothing is left to do: {counted(len(self.state.epochs), 'epoch')} done"
-        if results.target_reached(self.settings, self.state):
-            return f"{done}, and the target reached; take a larger --target-accuracy to go on"
-        if self.finished():
-            return f"{done}; take a larger --epochs to go on"
-        return ""
 
     def train_epoch(self) -> str:
         """Train to the end of the epoch, or to the round of a request; return the name of a request to stop."""
@@ -181,19 +169,10 @@ class Run:
         state.epoch, state.round, state.partial = epoch + 1, 0, None
         if state.good is not None and train is not None:
             state.good[:], state.good_epoch = state.master.weights, state.epoch
-        due = epoch % settings.checkpoint_every == 0 or self.finished()
+        due = epoch % settings.checkpoint_every == 0 or goals.finished(settings, state)
         exemplars = self.team.schedule.exemplars
         self.tell(EpochEnded(state, row, exemplars, save=due and not requests.stop))
         return requests
-
-    def memory_usage(self) -> dict[str, Any]:
-        """Return the memory of the ranks: the largest and the mean share, MiB, and of it the data set, one a node."""
-        shares = [share for share in self.team.world.comm.allgather(pss_mib()) if share is not None]
-        return {
-            "pss_mib_max": max(shares, default=None),
-            "pss_mib_mean": sum(shares) / len(shares) if shares else None,
-            "data_mib": self.facts.data.nbytes / 2**20,
-        }
 
     def recovering(self, work: Callable[[], str]) -> str:
         """Do `work`, and again after every fault from which the run recovers; return its value."""
@@ -233,7 +212,7 @@ class Run:
                 self.tell(RankLost(*member, len(left), self.state))
         if len(left) < self.settings.min_ranks:
             self.tell(SnapshotWanted(self.state))
-            recovery.check_enough(len(left), self.settings)
+            raise recovery.too_few(len(left), self.settings)
 
     def regroup(self) -> list[tuple[int, int]]:
         """Join the ranks that are left; return the epoch and round to which each of them has come."""

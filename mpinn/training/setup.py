@@ -47,7 +47,7 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch) -> Run:
     stopwatch.lap("data")
     listener = Listener(options.time_limit)
     options = world.on_root(partial(with_snapshot, given, snapshot, store, data))
-    settings, cost = settle(world, options, data, listener)
+    settings, cost = resolve_settings(world, options, data, listener)
     kernel = world.on_all(partial(choose_kernel, settings))
     state = snapshot.state if snapshot else RunState.beginning(settings)
     world.comm.Bcast(state.master.weights)
@@ -137,7 +137,9 @@ def with_snapshot(given: dict[str, Any], snapshot: Snapshot | None, store: Store
     return Options(**options)
 
 
-def settle(world: World, options: Options, data: Dataset, listener: Listener) -> tuple[Settings, MergeCost | None]:
+def resolve_settings(
+    world: World, options: Options, data: Dataset, listener: Listener
+) -> tuple[Settings, MergeCost | None]:
     """Return the settings of a run on these ranks, and the cost of a merge where --worker-batch auto needs it.
 
     Under `auto` that cost is measured with a first worker batch, and the worker batch chosen by it. Raises UsageError,

@@ -1,0 +1,41 @@
+"""When a run is at its end: its epochs are done, or the accuracy that it trains for is reached."""
+
+from typing import Any
+
+from mpinn.config import Settings
+from mpinn.system.words import counted
+from mpinn.training.state import RunState
+
+
+def target_of(settings: Settings, epochs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return when the target was reached: epochs and seconds of training up to there, None where it was not."""
+    if settings.target_accuracy is None:
+        return None
+    seconds = 0.0
+    reached: dict[str, Any] = {"epochs": None, "seconds": None}
+    for row in epochs:
+        seconds += row["train_seconds"]
+        accuracy = row[f"{settings.target_set}_accuracy"]
+        if accuracy is not None and accuracy >= settings.target_accuracy:
+            reached = {"epochs": row["epoch"], "seconds": seconds}
+            break
+    return {"set": settings.target_set, "accuracy": settings.target_accuracy, **reached}
+
+
+def target_reached(settings: Settings, state: RunState) -> bool:
+    target = target_of(settings, state.epochs)
+    return target is not None and target["epochs"] is not None
+
+
+def finished(settings: Settings, state: RunState) -> bool:
+    return state.epoch > settings.epochs or target_reached(settings, state)
+
+
+def nothing_left(settings: Settings, state: RunState) -> str:
+    """Return why a run has nothing to do, and what would change that, or an empty string."""
+    done = f"nothing is left to do: {counted(len(state.epochs), 'epoch')} done"
+    if target_reached(settings, state):
+        return f"{done}, and the target reached; take a larger --target-accuracy to go on"
+    if finished(settings, state):
+        return f"{done}; take a larger --epochs to go on"
+    return ""

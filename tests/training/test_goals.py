@@ -1,0 +1,48 @@
+"""When a run is at its end."""
+
+from typing import Any
+
+import pytest
+
+from mpinn import config
+from mpinn.config import Options, Settings
+from mpinn.training import goals
+from mpinn.training.state import RunState
+
+
+def settings(**given: Any) -> Settings:
+    return config.resolve(Options(**given), 100, 784, 10, 60000, 1)
+
+
+def row(epoch: int, train: float | None, test: float | None) -> dict[str, Any]:
+    return {"epoch": epoch, "train_accuracy": train, "test_accuracy": test, "train_seconds": 2.0}
+
+
+@pytest.mark.parametrize(
+    "chosen, accuracy, epochs", [("train", 90, 2), ("test", 90, 3), ("train", 95, 3), ("test", 95, None)]
+)
+def test_a_target_is_reached_at_its_first_epoch(chosen: str, accuracy: float, epochs: int | None) -> None:
+    rows = [row(1, 80, 80), row(2, 90, None), row(3, 96, 94)]
+    said = goals.target_of(settings(target_set=chosen, target_accuracy=float(accuracy)), rows)
+    assert said == {"set": chosen, "accuracy": accuracy, "epochs": epochs, "seconds": epochs and 2.0 * epochs}
+
+
+def test_no_target_is_null() -> None:
+    assert goals.target_of(settings(), [row(1, 99, 99)]) is None
+
+
+@pytest.mark.parametrize(
+    "given, epochs, why",
+    [
+        ({"epochs": 3}, 2, ""),
+        ({"epochs": 2}, 2, "nothing is left to do: 2 epochs done; take a larger --epochs"),
+        ({"epochs": 9, "target_accuracy": 80.0}, 1, "1 epoch done, and the target reached; take a larger --target"),
+        ({"epochs": 9, "target_accuracy": 99.0}, 1, ""),
+    ],
+)
+def test_a_run_that_is_at_its_end_says_what_would_change_that(given: dict[str, Any], epochs: int, why: str) -> None:
+    asked = settings(**given)
+    state = RunState.beginning(asked)
+    state.epoch, state.epochs = epochs + 1, [row(epoch, 80, 80) for epoch in range(1, epochs + 1)]
+    said = goals.nothing_left(asked, state)
+    assert goals.finished(asked, state) is bool(why) and why in said and bool(said) is bool(why)
