@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.system.cluster import CHECKOUT, HOSTS, STATE, Control, changes, cluster, on, script, until
+from tests.deployment.cluster import CHECKOUT, HOSTS, STATE, Control, changes, cluster, on, script, until
 
 from tests.faults import hosts
 from tests.faults.job import undisturbed

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.system.cluster import HOSTS, SCRIPT, cluster, on, script, until
+from tests.deployment.cluster import HOSTS, SCRIPT, cluster, on, script, until
 
 from tests.faults.job import PATIENCE, SETTINGS, Reference, Trial, outcome, undisturbed, wait_for_training
 
