@@ -1,7 +1,7 @@
 """What a host is doing: load, clock, temperature, throttling, memory, energy. From /proc and /sys, under any root.
 
-`python -m bench.harness.conditions` prints a reading as one line of JSON; `bench run` starts it on every host of a cluster.
-A reading has counters that grow and values of the moment; `between` says what two readings come to.
+`python -m bench.harness.conditions` prints a reading as one line of JSON; `bench run` starts it on every host of a
+cluster. A reading has counters that grow and values of the moment; `between` says what two readings come to.
 """
 
 import json

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bench.analysis import results
 from bench.analysis.results import Run
 from bench.harness import oracle
 from bench.harness.records import Record
@@ -36,32 +37,32 @@ RECORDS = [
 
 
 def test_rows_are_ordered_by_number_and_not_by_word() -> None:
-    found = analysis.rows(RECORDS, "strong", "epoch_seconds")
+    found = results.rows(RECORDS, "strong", "epoch_seconds")
     assert [row.records[0]["ranks"] for row in found] == [1, 2, 16]
     assert found[0].spread == (10, 10.01, 10.02, 3)
 
 
 def test_speedup_is_over_the_point_with_one() -> None:
-    curve = analysis.scaling(RECORDS, "strong", "epoch_seconds", "ranks")
+    curve = results.scaling(RECORDS, "strong", "epoch_seconds", "ranks")
     assert [one.x for one in curve] == [1, 2, 16]
     assert [one.speedup.value for one in curve] == pytest.approx([1, 2, 15.9], rel=0.01)
     assert curve[1].efficiency == pytest.approx(1, rel=0.01)
-    assert analysis.serial_fraction(curve, cores=2) == pytest.approx(0, abs=0.01)
-    assert analysis.scaling(RECORDS[:2], "strong", "epoch_seconds", "ranks") == []
+    assert results.serial_fraction(curve, cores=2) == pytest.approx(0, abs=0.01)
+    assert results.scaling(RECORDS[:2], "strong", "epoch_seconds", "ranks") == []
 
 
 def test_invalid_records_give_no_figure() -> None:
     wrong = [one | {"verdict": "INVALID", "metrics": {"epoch_seconds": 0.001}} for one in RECORDS]
-    assert analysis.rows(wrong, "strong", "epoch_seconds") == []
-    mixed = analysis.rows([*RECORDS, *wrong], "strong", "epoch_seconds")
+    assert results.rows(wrong, "strong", "epoch_seconds") == []
+    mixed = results.rows([*RECORDS, *wrong], "strong", "epoch_seconds")
     assert mixed[0].spread.min == 10
 
 
 def test_time_to_an_accuracy_counts_every_epoch() -> None:
     one = record("strong/ranks=1", 0, 2.0)
-    assert analysis.seconds_to(one, "test", 97) == 6 and analysis.epochs_to(one, "test", 97) == 3
-    assert analysis.seconds_to(one, "test", 90) == 2 and analysis.epochs_to(one, "test", 90) == 1
-    assert analysis.seconds_to(one, "test", 99) is None and analysis.epochs_to(one, "train", 50) is None
+    assert results.seconds_to(one, "test", 97) == 6 and results.epochs_to(one, "test", 97) == 3
+    assert results.seconds_to(one, "test", 90) == 2 and results.epochs_to(one, "test", 90) == 1
+    assert results.seconds_to(one, "test", 99) is None and results.epochs_to(one, "train", 50) is None
 
 
 def test_merit_goes_to_the_soonest_point_that_got_there_every_time() -> None:
@@ -69,7 +70,7 @@ def test_merit_goes_to_the_soonest_point_that_got_there_every_time() -> None:
     unlucky = record("lucky/ranks=4", 1, 0.1, series={"test_accuracy": [90.0], "train_seconds": [0.1]})
     peer = record("peer/ranks=1", 0, 0.01, program="peers.go")
     run = Run(Path(), {"suite": {"target_accuracy": 97.0}}, [], {}, [*RECORDS, lucky, unlucky, peer])
-    best = analysis.merit(run)
+    best = results.merit(run)
     assert best and best.point == "strong/ranks=16"
 
 

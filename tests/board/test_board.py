@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from mpinn.training import snapshots
 from tests.digits import digits, write_npz
 
 CHECKOUT = Path(__file__).parents[2]
@@ -138,7 +139,7 @@ def test_any_number_of_ranks_learns_the_same_there_and_nearly_the_same_here(
     subprocess.run([sys.executable, "-m", "mpinn.train", *here.split()], check=True)
     ssh("cp snapshots4/*.mpinn /var/tmp/there.mpinn; chmod a+r /var/tmp/there.mpinn")
     bring("there.mpinn", tmp_path)
-    there, ours = (checkpoint.load(tmp_path / name).weights for name in ("there.mpinn", "snapshots"))
+    there, ours = (snapshots.load(tmp_path / name).state.master.weights for name in ("there.mpinn", "snapshots"))
     assert np.abs(there - ours).max() < 1e-5
     # Each goes on from what the other saved.
     went_on = "--data {} --epochs 2 --quiet --resume {} --checkpoint {}"
@@ -151,7 +152,7 @@ def test_any_number_of_ranks_learns_the_same_there_and_nearly_the_same_here(
     bring("there-2.mpinn", tmp_path)
     here = went_on.format(data, tmp_path / "there.mpinn", tmp_path / "went-on")
     subprocess.run([sys.executable, "-m", "mpinn.train", *here.split()], check=True)
-    there, ours = (checkpoint.load(tmp_path / name).weights for name in ("there-2.mpinn", "went-on"))
+    there, ours = (snapshots.load(tmp_path / name).state.master.weights for name in ("there-2.mpinn", "went-on"))
     assert np.abs(there - ours).max() < 1e-4
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mpinn import launch
 from mpinn.hosts.launcher import Launcher, find_launcher
 from mpinn.hosts.library import find, names
 from mpinn.system.errors import UsageError
@@ -83,7 +84,7 @@ def test_another_mpis_mpirun_is_refused() -> None:
     own = find_launcher()
     other = Launcher(own.path, "mpich" if own.vendor == "openmpi" else "openmpi", "9")
     with pytest.raises(UsageError, match="mpi4py belongs to"):
-        launch.check_vendor(other)
+        launch.check_launcher(other)
 
 
 def test_a_signal_goes_to_the_launcher(data: Path, tmp_path: Path) -> None:

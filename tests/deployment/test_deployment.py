@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.deployment.cluster import CHECKOUT, HOSTS, STATE, Control, changes, cluster, on, script, until
 
+from tests.deployment.cluster import CHECKOUT, HOSTS, STATE, Control, changes, cluster, on, script, until
 from tests.faults import hosts
 from tests.faults.job import undisturbed
 

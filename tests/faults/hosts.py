@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.deployment.cluster import HOSTS, SCRIPT, cluster, on, script, until
-
 from tests.faults.job import PATIENCE, SETTINGS, Reference, Trial, outcome, undisturbed, wait_for_training
 
 HOME = "/home/mpinn"

@@ -20,9 +20,12 @@ import numpy as np
 
 with atheris.instrument_imports(include=["mpinn", "bench", "yaml"]):
     from bench.harness import oracle, records
-    from mpinn import config
+    from mpinn import config, datasets
+    from mpinn.config import Options
     from mpinn.hosts import hostfile, library
     from mpinn.system.errors import MpinnError
+    from mpinn.training import snapshots
+    from mpinn.training.state import RunState
 
 ALLOCATED = 2**32  # bytes of the whole process
 FOLDER = Path(tempfile.mkdtemp(prefix="mpinn-fuzz-"))
@@ -46,26 +49,26 @@ def idx(content: bytes) -> None:
     for name, part in (("images-idx3", content[2:cut]), ("labels-idx1", content[cut:])):
         for which in ("train", "t10k"):
             (FOLDER / "idx" / f"{which}-{name}-ubyte").write_bytes(part)
-    data.load(str(FOLDER / "idx"), None)
+    datasets.load(str(FOLDER / "idx"), None)
 
 
 def hosts(content: bytes) -> None:
     """A line a host; what is written has a line each, and nothing that a shell could read."""
     asked = content.decode("utf-8", "replace").splitlines()
-    written = hostfile.hostfile(asked, "openmpi").splitlines()
+    written = hostfile.from_profiles(asked, "openmpi").splitlines()
     assert len(written) == len(asked) and all(re.fullmatch(r"[\w.-]+ slots=\d+ max_slots=\d+", one) for one in written)
 
 
 def snapshot(content: bytes) -> None:
     """With a right checksum, or it would end there."""
-    body = checkpoint.MAGIC + content
-    checkpoint.decode(body + hashlib.sha256(body).digest(), "fuzz")
+    body = snapshots.MAGIC + content
+    snapshots.decode(body + hashlib.sha256(body).digest(), "fuzz")
 
 
 READERS: dict[str, Callable[[bytes], None]] = {
     "idx": idx,
-    "npz": as_file("x.npz", lambda path: data.load(path, None)),
-    "csv": as_file("x.csv", lambda path: data.load(path, path)),
+    "npz": as_file("x.npz", lambda path: datasets.load(path, None)),
+    "csv": as_file("x.csv", lambda path: datasets.load(path, path)),
     "yaml": as_file("x.yml", config.read_yaml),
     "profile": as_file("x.yml", library.find),
     "snapshot": snapshot,
@@ -95,14 +98,14 @@ def seeds(reader: str) -> list[bytes]:
     if reader == "csv":
         return [b"label,a,b\n1,0,255\n0,3,4\n"]
     if reader == "snapshot":
-        settings = {name: getattr(config.Config(), name) for name in config.WEIGHTS}
-        settings |= {"layers": (4, 2), "activations": ("identity", "softmax"), "workers": 1, "worker_batch": 1}
-        state = checkpoint.Snapshot(settings, "0" * 64, "reference", 1, 0, np.zeros(10, np.float32))
-        return [checkpoint.encode(state)[len(checkpoint.MAGIC) : -32]]
+        options = Options(layers=(4, 2), activations=("identity", "softmax"), workers=1, worker_batch=1)
+        settings = config.resolve(options, 1, 4, 2, 3, 1)
+        saved = snapshots.Snapshot(settings.determines_weights, "0" * 8, "reference", RunState.beginning(settings))
+        return [snapshots.encode(saved)[len(snapshots.MAGIC) : -32]]
     if reader == "hostfile":
         return [b"raspberry-pi-5=10.0.0.11\nbanana-pi-m3=board.local"]
     if reader == "yaml":
-        return [config.show(config.Config()).encode()]
+        return [config.show(Options()).encode()]
     if reader == "profile":
         return [file.read_bytes() for file in (Path(__file__).parents[2] / "hosts").glob("*.yml")]
     record = {"schema_version": 1, "metrics": {}, "verdict": "VALID", "suite": "", "point": "", "repeat": 0}

@@ -6,17 +6,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mpinn.hosts.hostfile import from_profiles
 from mpinn.system.errors import UsageError
 
 HOSTS = ["raspberry-pi-5=10.0.0.11", "banana-pi-m3=board-2.local"]
 
 
 def test_open_mpi_gets_slots_and_max_slots() -> None:
-    assert hostfile(HOSTS, "openmpi") == "10.0.0.11 slots=4 max_slots=16\nboard-2.local slots=8 max_slots=16\n"
+    assert from_profiles(HOSTS, "openmpi") == "10.0.0.11 slots=4 max_slots=16\nboard-2.local slots=8 max_slots=16\n"
 
 
 def test_mpich_gets_slots() -> None:
-    assert hostfile(HOSTS, "mpich") == "10.0.0.11:4\nboard-2.local:8\n"
+    assert from_profiles(HOSTS, "mpich") == "10.0.0.11:4\nboard-2.local:8\n"
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_mpich_gets_slots() -> None:
 )
 def test_what_is_refused(hosts: list[str], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
-        hostfile(hosts, "openmpi")
+        from_profiles(hosts, "openmpi")
 
 
 @given(st.text() | st.from_regex(r"[a-z0-9.\-: ;$\n]+"))
@@ -46,7 +47,7 @@ def test_what_is_refused(hosts: list[str], complaint: str) -> None:
 def test_an_address_is_refused_or_is_all_that_the_line_holds(address: str) -> None:
     for mpi, form in (("openmpi", r"([A-Za-z0-9.-]+) slots=4 max_slots=16\n"), ("mpich", r"([A-Za-z0-9.-]+):4\n")):
         try:
-            line = hostfile([f"raspberry-pi-5={address}"], mpi)
+            line = from_profiles([f"raspberry-pi-5={address}"], mpi)
         except UsageError:
             continue
         found = re.fullmatch(form, line)

@@ -1,4 +1,4 @@
-"""`python -m bench.programs.peers.sklearn_mlp`: the nearest that scikit-learn's MLPClassifier comes, exemplar by exemplar.
+"""`python -m bench.programs.peers.sklearn_mlp`: the nearest that scikit-learn comes, exemplar by exemplar.
 
 784-100-10, plain SGD with batches of one, the quadratic part of the elastic net, mpinn's order of exemplars. It differs
 in what the class does not offer: ReLU instead of ELU; cross-entropy and its full gradient instead of the quadratic

@@ -1,9 +1,10 @@
-"""`python -m bench.programs.peers.torch_eager`: the same network, data and per-exemplar SGD in PyTorch, on one core a rank.
+"""`python -m bench.programs.peers.torch_eager`: the same network, data and per-exemplar SGD in PyTorch.
 
 Without --in-place it is written as one writes PyTorch: a module, autograd, torch.optim.SGD; the paper's gradient (only
 the diagonal of the softmax's Jacobian, no layer sizes in it) takes two autograd functions. With --in-place there is no
 autograd: the update by hand on one vector of weights. With --ranks it is local SGD with model averaging over gloo, as
-mpinn's round: each rank learns a worker batch of 100, then all_reduce makes the mean of their weights.
+mpinn's round: each rank, on a core of its own, learns a worker batch of 100, then all_reduce makes the mean of their
+weights.
 """
 
 import argparse
