@@ -5,14 +5,12 @@ The profile says how many ranks a host takes, whether they may share cores, how 
 """
 
 import argparse
-import os
 import shlex
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
-from mpinn.failures import supervisor
+from mpinn.failures import supervision, supervisor
 from mpinn.hosts import hostfile
 from mpinn.hosts.launcher import VENDORS, Launcher, command_line, find_launcher
 from mpinn.hosts.library import DETECTED, find
@@ -68,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Become the launcher, so that signals and the exit status are its own; or, to restart, supervise it.
+    """Start the launcher and supervise it: exit status 0 means that training is done.
 
     Raises UsageError, MpinnError.
     """
@@ -90,34 +88,26 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.fault_tolerance == "ulfm" and launcher.vendor != "openmpi":
         raise UsageError("--fault-tolerance ulfm needs Open MPI 5; restart does with any MPI")
 
-    def command(left: Path | None, options: list[str], *variables: str) -> list[str]:
-        """Return the launcher's command line; lost hosts' ranks go to the others, as far as the profile allows."""
-        most = mpi.max_ranks * hostfile.count(left)
-        program = [*(("env", *variables) if variables else ()), sys.executable, "-m", "mpinn.train", *options]
+    def command(left: Path | None, options: list[str]) -> tuple[list[str], int]:
+        """Return the launcher's command line, and the number of ranks.
+
+        Lost hosts' ranks go to the others, as far as the profile allows.
+        """
+        number = ranks if asked.force else min(ranks, mpi.max_ranks * hostfile.count(left))
+        program = [sys.executable, "-m", "mpinn.train", *options]
         if asked.fault_tolerance != "off":
             program += ["--fault-tolerance", asked.fault_tolerance]
-        words = command_line(mpi, launcher, ranks if asked.force else min(ranks, most), left, program)
-        return [words[0], "--with-ft", "ulfm", *words[1:]] if asked.fault_tolerance == "ulfm" else words
+        words = command_line(mpi, launcher, number, left, program, passed=[supervision.VARIABLE])
+        return [words[0], *(("--with-ft", "ulfm") if asked.fault_tolerance == "ulfm" else ()), *words[1:]], number
 
-    first = command(asked.hostfile, asked.options)
     if asked.dry_run:
-        print(shlex.join(first))
+        line, _ = command(asked.hostfile, asked.options)
+        print(shlex.join(line))
         return
     sys.stdout.flush()
-    if asked.fault_tolerance != "off" and directory and asked.restarts:
-        with tempfile.TemporaryDirectory(prefix="mpinn-") as scratch:
-            sys.exit(
-                supervisor.supervise(
-                    command,
-                    asked.hostfile,
-                    asked.options,
-                    directory,
-                    partial(snapshots.newest, directory),
-                    asked.restarts,
-                    Path(scratch),
-                )
-            )
-    os.execvp(first[0], first)
+    restarts = asked.restarts if asked.fault_tolerance != "off" and directory else 0
+    newest = partial(snapshots.newest, directory) if directory else lambda job: None
+    sys.exit(supervisor.supervise(command, asked.hostfile, asked.options, newest, restarts))
 
 
 if __name__ == "__main__":

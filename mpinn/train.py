@@ -14,6 +14,7 @@ from typing import Any
 
 from mpinn import config
 from mpinn.config import Options
+from mpinn.failures.supervision import Supervision
 from mpinn.parallel.launched import launched
 from mpinn.parallel.stop_requests import STATUS
 from mpinn.system.command_line import print_error
@@ -33,7 +34,7 @@ def start_mpi() -> World:
     return world.World.start()
 
 
-def train(world: World, typed: dict[str, object], stopwatch: Stopwatch) -> int:
+def train(world: World, typed: dict[str, object], stopwatch: Stopwatch, supervision: Supervision | None) -> int:
     """Train as asked; return the exit status. Raises MpinnError."""
     from mpinn.training import setup
 
@@ -47,7 +48,7 @@ def train(world: World, typed: dict[str, object], stopwatch: Stopwatch) -> int:
     level = "error" if options.quiet else options.log_level
     logging.basicConfig(format="mpinn: %(levelname)s: %(message)s", level=level.upper())
     logging.addLevelName(logging.WARNING, "warning")
-    return STATUS.get(setup.prepare(world, given, stopwatch).train(), 0)
+    return STATUS.get(setup.prepare(world, given, stopwatch, supervision).train(), 0)
 
 
 def fail(error: BaseException, world: World | None, rank: int, debug: bool) -> int:
@@ -77,17 +78,22 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit status. Of all ranks, rank 0 alone prints."""
     _, _, rank = launched()
     stopwatch = Stopwatch()
-    world = None
+    world = supervision = None
     try:
+        supervision = Supervision.begin(rank)
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere) if rank else nullcontext():
             typed = config.parse(arguments)
         world = start_mpi()
         stopwatch.lap("mpi")
-        status = train(world, typed, stopwatch)
+        status = train(world, typed, stopwatch, supervision)
     except KeyboardInterrupt:
-        return STATUS["interrupt"]
+        status, world = STATUS["interrupt"], None
+    except SystemExit:  # --help, --version
+        status = 0
     except Exception as error:
         status = fail(error, world, rank, "--debug" in arguments)
+    if supervision and (world or rank == 0):
+        supervision.done(status)
     if world:
         world.stop()
     return status

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +50,20 @@ def find_launcher(prefix: Path = Path(sys.prefix)) -> Launcher:
     raise MpinnError(f"{path} is neither Open MPI's nor MPICH's: its --version says {run.stdout[:60]!r}")
 
 
-def command_line(mpi: Mpi, launcher: Launcher, ranks: int, hosts: Path | None, program: list[str]) -> list[str]:
-    """Return the command that runs a program, given as its words, on every rank; hosts: a hostfile."""
+def command_line(
+    mpi: Mpi, launcher: Launcher, ranks: int, hosts: Path | None, program: list[str], passed: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that runs a program, given as its words, on every rank.
+
+    hosts: a hostfile; passed: names of variables that ranks take from the launcher's environment (Open MPI must be
+    told; MPICH and SLURM pass on all).
+    """
     if "SLURM_JOB_ID" in os.environ and hosts is None:
         start = slurm(mpi, launcher, ranks)
     else:
         start = (open_mpi if launcher.vendor == "openmpi" else mpich)(mpi, launcher, ranks, hosts)
+        if launcher.vendor == "openmpi":
+            start += [word for name in passed for word in ("-x", name)]
     return [*start, *program]
 
 

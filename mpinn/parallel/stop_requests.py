@@ -21,7 +21,7 @@ class Requests(NamedTuple):
 
     diverged: float = 0
     interrupt: float = 0  # SIGINT
-    terminate: float = 0  # SIGTERM
+    terminate: float = 0  # SIGTERM, and SIGHUP: its terminal or connection has gone
     snapshot: float = 0  # SIGUSR1
     time_up: float = 0
 
@@ -53,9 +53,11 @@ class Listener:
         self.caught = {signal.SIGINT: 0, signal.SIGTERM: 0, signal.SIGUSR1: 0}
         for number in self.caught:
             signal.signal(number, self.catch)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
+            signal.signal(signal.SIGHUP, self.catch)
 
     def catch(self, number: int, frame: FrameType | None) -> None:
-        self.caught[signal.Signals(number)] += 1
+        self.caught[signal.SIGTERM if number == signal.SIGHUP else signal.Signals(number)] += 1
         if self.act and number != signal.SIGUSR1:
             self.act()
 

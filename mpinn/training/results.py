@@ -19,6 +19,7 @@ SCHEMA_VERSION = 1
 class Facts:
     """What a result says of a run and its ranks that training does not change."""
 
+    job: str  # twelve hexadecimal digits; the same when it is started again, another when a run is resumed
     environment: dict[str, Any]
     data: Dataset
     exchange: str
@@ -35,6 +36,7 @@ def result(
     schedule = Schedule(len(data.train_labels), settings.workers, settings.worker_batch)
     return {
         "schema_version": SCHEMA_VERSION,
+        "job": facts.job,
         "status": state.status,
         "error": state.error,
         "config": dataclasses.asdict(settings),

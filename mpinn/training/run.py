@@ -1,7 +1,7 @@
 """One training run on one rank: epochs of rounds, until something ends it."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from typing import Any
@@ -67,7 +67,8 @@ class Run:
     def snapshot_of(self, state: RunState) -> Snapshot:
         """Return the state as it is now, for whoever goes on from it."""
         now = replace(state, seconds=self.seconds)
-        return Snapshot(self.settings.determines_weights, self.facts.data.fingerprint, self.team.kernel.id, now)
+        data, job = self.facts.data.fingerprint, self.facts.job
+        return Snapshot(self.settings.determines_weights, data, self.team.kernel.id, job, now)
 
     def result_of(self, state: RunState) -> dict[str, Any]:
         """Return the result as it is now."""
@@ -81,15 +82,16 @@ class Run:
             request = self.recovering(self.train_to_the_end)
         except MpinnError as error:
             self.state.status, self.state.error = "failed", str(error)
-            self.tell(RunFailed(self.state))
-            self.stop_detector(error.status)
+            with suppress(MpinnError):  # what failed first is what is told
+                self.tell(RunFailed(self.state))
+            self.stop_detector()
             raise
-        self.stop_detector(STATUS.get(request, 0))
+        self.stop_detector()
         return request
 
-    def stop_detector(self, status: int) -> None:
+    def stop_detector(self) -> None:
         if self.detector:
-            self.detector.stop(status)
+            self.detector.stop()
 
     def train_to_the_end(self) -> str:
         """Train until something ends it; return the name of the request that did, or an empty string."""

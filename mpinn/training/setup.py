@@ -1,6 +1,9 @@
 """What a run needs before its first round, and all that can be wrong with it: files, data, settings, ranks."""
 
 import logging
+import os
+import platform
+import secrets
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -10,7 +13,7 @@ from mpinn import config, datasets, kernels
 from mpinn.config import Options, Settings
 from mpinn.datasets import Dataset
 from mpinn.failures import failure_detector
-from mpinn.failures.heartbeats import Supervisor
+from mpinn.failures.supervision import Supervision
 from mpinn.kernels import Kernel
 from mpinn.merging import worker_batch
 from mpinn.merging.worker_batch import MergeCost
@@ -20,6 +23,7 @@ from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
 from mpinn.system.files import check_writable
+from mpinn.system.locks import Lock
 from mpinn.training import environment, recovery, screen, snapshots
 from mpinn.training.events import Observer, log_event
 from mpinn.training.results import Facts
@@ -35,14 +39,26 @@ log = logging.getLogger("mpinn")
 FIRST_BATCH = 100  # exemplars, with which the cost of a merge is measured
 
 
-def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch) -> Run:
-    """Return the run that the options ask for, by name as the user gave them. Raises UsageError, on every rank."""
+def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch, supervision: Supervision | None) -> Run:
+    """Return the run that the options ask for, by name as the user gave them. Raises UsageError, on every rank.
+
+    supervision: this rank's line to mpinn.launch, if that started it.
+    """
     started = monotonic()
     options = Options(**given)
     if options.fault_tolerance == "ulfm":
         world.tolerate_faults()
-    store = world.on_root(partial(open_places, options))
-    snapshot = world.on_root(partial(snapshots.load, Path(options.resume))) if options.resume else None
+    supervisor = supervision.supervisor if supervision else None
+    job = supervisor.job if supervisor else world.on_root(lambda: secrets.token_hex(6))
+    again = bool(supervisor and supervisor.lost_since)
+    store = world.on_root(partial(open_store, options, job))
+    resumed = Path(options.resume) if options.resume else None
+    if store:
+        world.on_root(lambda: store.begin(resumed, again))
+    lock = lock_result(world, options, job)
+    snapshot = world.on_root(partial(snapshots.load, resumed)) if resumed else None
+    if store and snapshot:
+        world.on_root(lambda: store.adopt(snapshot))
     data = share_data(world, options)
     stopwatch.lap("data")
     listener = Listener(options.time_limit)
@@ -54,6 +70,7 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch) -> Run:
     team = Team(world, settings, kernel, data, state.master, listener)
     state.master = team.master
     facts = Facts(
+        job=job,
         environment=describe_environment(world, kernel),
         data=data,
         exchange=team.exchange.name,
@@ -61,12 +78,11 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch) -> Run:
         resumed_from=snapshot.id if snapshot else None,
         start=stopwatch.parts,
     )
-    supervisor = Supervisor.from_environment()
-    if supervisor and supervisor.lost_since:
+    if supervisor and again:
         state = recovery.after_restart(state, supervisor.lost_since)
-    detector = failure_detector.start(world, settings.stall_warning, settings.stall_timeout, supervisor)
+    detector = failure_detector.start(world, settings.stall_warning, settings.stall_timeout, supervision)
     run = Run(settings, team, state, facts, store, started, detector)
-    run.observers = observers(run)
+    run.observers = observers(run, lock)
     stopwatch.lap("prepare")
     if world.root:
         log.info("start: %s", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in stopwatch.parts.items()))
@@ -83,28 +99,47 @@ def describe_environment(world: World, kernel: Kernel) -> dict[str, Any]:
     return world.comm.bcast(about) if world.fault_tolerant else about  # any rank may become the root
 
 
-def observers(run: Run) -> list[Observer]:
-    """Return who is told of a run's events, in order: what is told on the screen has been written."""
+def observers(run: Run, lock: Lock | None) -> list[Observer]:
+    """Return who is told of a run's events, in order: what is told on the screen has been written.
+
+    lock: of the result file.
+    """
     settings, team, world = run.settings, run.team, run.team.world
     found: list[Observer] = [log_event] if log.isEnabledFor(logging.DEBUG) else []
     if run.store:
         found.append(SnapshotWriter(team, run.store, run.snapshot_of, run.tell))
     if settings.result:
-        found.append(ResultWriter(team, Path(settings.result), run.result_of))
+        found.append(ResultWriter(team, Path(settings.result), lock, run.result_of))
     head = screen.head(settings, run.facts, team.exchange.medium) if world.root else {}
     found.append(Screen(settings, head, silent=lambda: settings.quiet or not world.root))
     return found
 
 
-def open_places(options: Options) -> Store | None:
-    """Return the store of snapshots, where one is wanted. Raises UsageError where what is wanted cannot be written."""
-    if options.result:
-        check_writable(Path(options.result).parent, "--result")
-        if Path(options.result).is_dir():
-            raise UsageError(f"{options.result}: is a directory; give --result a file")
+def open_store(options: Options, job: str) -> Store | None:
+    """Return the store of a job's snapshots, where one is wanted. Raises UsageError where it cannot be written."""
     resumed = options.resume if options.resume and Path(options.resume).is_dir() else None
     directory = options.checkpoint or resumed
-    return Store(Path(directory)) if directory else None
+    return Store(Path(directory), job) if directory else None
+
+
+def lock_result(world: World, options: Options, job: str) -> Lock | None:
+    """Return the lock of the result file, where one is wanted; rank 0 holds it.
+
+    Raises UsageError, on every rank, where the file cannot be written or another job has it.
+    """
+    if options.result is None:
+        return None
+    path = Path(options.result)
+    lock = Lock(path.parent / f".{path.name}.lock", f"job {job}, process {os.getpid()} on {platform.node()}")
+
+    def take() -> None:
+        check_writable(path.parent, "--result")
+        if path.is_dir():
+            raise UsageError(f"{path}: is a directory; give --result a file")
+        lock.take(str(path))
+
+    world.on_root(take)
+    return lock
 
 
 def share_data(world: World, options: Options) -> Dataset:
@@ -124,13 +159,17 @@ def with_snapshot(given: dict[str, Any], snapshot: Snapshot | None, store: Store
     """Return the options with those of a resumed snapshot, for these data. Raises UsageError where they contradict."""
     options = {**given, "checkpoint": str(store.directory) if store else None}
     if snapshot:
-        for name, value in snapshot.settings.items():
-            asked = given.get(name)
-            if asked not in (None, "auto", value):
-                raise UsageError(
-                    f"{given['resume']}: snapshot of a run {config.spelled(name, value)}, "
-                    f"not {config.spelled(name, asked)}; leave that option out, or start without --resume"
-                )
+        differing = [
+            f"{config.spelled(name, value)}, not {config.spelled(name, given[name])}"
+            for name, value in snapshot.settings.items()
+            if given.get(name) not in (None, "auto", value)
+        ]
+        if differing:
+            cure = "that option" if len(differing) == 1 else "those options"
+            raise UsageError(
+                f"{given['resume']}: snapshot of a run {'; '.join(differing)}: leave out {cure}, or start without "
+                "--resume"
+            )
         if snapshot.data != data.fingerprint:
             raise UsageError(f"{given['resume']}: snapshot of a run on other training data; give the same --data")
         options.update(snapshot.settings)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from mpinn.merging.rules import RULES
 from mpinn.model.network import Network
 from mpinn.system import files
 from mpinn.system.errors import UsageError
+from mpinn.system.locks import Lock
 from mpinn.training.state import RunState
 
 log = logging.getLogger("mpinn")
@@ -42,6 +44,7 @@ class Snapshot:
     settings: dict[str, Any]  # config.Settings.determines_weights
     data: str  # fingerprint of the training set
     kernel_id: str
+    job: str  # that wrote it; empty where it is not known
     state: RunState
 
     @property
@@ -67,6 +70,7 @@ def encode(snapshot: Snapshot) -> bytes:
         "settings": snapshot.settings,
         "data": snapshot.data,
         "kernel_id": snapshot.kernel_id,
+        "job": snapshot.job,
         "epoch": state.epoch,
         "round": state.round,
         "moments": RULES[snapshot.settings["merge"]].moments,
@@ -113,15 +117,15 @@ def decode(content: bytes, name: str) -> Snapshot:
             int(header["good_epoch"]),
             **history,
         )
-        return Snapshot(settings, header["data"], header["kernel_id"], state)
+        return Snapshot(settings, header["data"], header["kernel_id"], str(header.get("job", "")), state)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, struct.error) as error:
         raise UsageError(f"{name}: damaged snapshot: {type(error).__name__}; take an earlier one") from None
 
 
 class Store:
-    """A directory of snapshots. A run removes none but its own: the last few that it wrote are kept."""
+    """A directory of snapshots, of which a run keeps the last few; it is this job's alone as long as the run lasts."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, job: str) -> None:
         """Make the directory if it is missing. Raises UsageError if snapshots cannot be written there."""
         try:
             directory.mkdir(exist_ok=True)
@@ -131,17 +135,41 @@ class Store:
             ) from None
         files.check_writable(directory, "--checkpoint")
         self.directory = directory
-        self.written: list[Path] = []
+        self.lock = Lock(directory / ".lock", f"job {job}, process {os.getpid()} on {platform.node()}")
+        self.written: list[Path] = []  # of this run, those before it was resumed or started again included
         self.last = (0, 0)  # epoch and round of the state that was written last
+
+    def begin(self, resumed: Path | None, again: bool) -> None:
+        """Lock the directory. resumed: where the run goes on from; again: whether the job was started again.
+
+        Raises UsageError where another job uses the directory, or where it holds snapshots of another run.
+        """
+        self.lock.take(str(self.directory))
+        found = paths(self.directory)
+        goes_on = resumed is not None and self.directory.resolve() in (resumed.resolve(), resumed.resolve().parent)
+        if found and not goes_on and not again:
+            raise UsageError(
+                f"{self.directory}: holds snapshots of another run, the last {found[0].name}; --resume "
+                f"{self.directory} goes on with that run, another --checkpoint begins a new one"
+            )
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Count the snapshots that are there, of the run that goes on from this one, among those it has written."""
+        for path in reversed(paths(self.directory)):
+            with contextlib.suppress(UsageError):
+                other = load_file(path)
+                if (other.settings, other.data) == (snapshot.settings, snapshot.data):
+                    self.written.append(path)
 
     def save(self, snapshot: Snapshot) -> Path:
         """Write the snapshot, then remove all but this run's last few; return its path. Raises MpinnError.
 
-        The state that was written last is not written again.
+        The state that was written last is not written again. (The lock: rank 0 may be another one than it was.)
         """
         position = (snapshot.state.epoch, snapshot.state.round)
         if self.last == position:
             return self.written[-1]
+        self.lock.take(str(self.directory))
         highest = max((number_of(path) for path in paths(self.directory)), default=0)
         path = self.directory / f"{highest + 1:06d}{SUFFIX}"
         files.write(path, encode(snapshot))
@@ -164,9 +192,13 @@ def paths(directory: Path) -> list[Path]:
     return sorted(found, key=number_of, reverse=True)
 
 
-def newest(directory: Path) -> Path | None:
-    """Return the newest snapshot file of a directory, good or not, or None."""
-    return next(iter(paths(directory)), None)
+def newest(directory: Path, job: str) -> Path | None:
+    """Return the newest good snapshot that a job wrote into a directory, or None."""
+    for path in paths(directory):
+        with contextlib.suppress(UsageError):
+            if load_file(path).job == job:
+                return path
+    return None
 
 
 def load(path: Path) -> Snapshot:

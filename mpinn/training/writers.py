@@ -7,6 +7,7 @@ from typing import Any
 
 from mpinn.parallel.round import Team
 from mpinn.system import files
+from mpinn.system.locks import Lock
 from mpinn.training.events import (
     EpochEnded,
     Event,
@@ -38,6 +39,8 @@ class SnapshotWriter:
                 self.team.world.on_root(lambda: self.write(state))
             case SignalCaught(state=state) if self.team.world.root:
                 self.write(state)
+            case RunEnded() | RunFailed():
+                self.store.lock.release()
 
     def write(self, state: RunState) -> None:
         path = self.store.save(self.snapshot_of(state))
@@ -48,11 +51,16 @@ class SnapshotWriter:
 class ResultWriter:
     """Writes the result file."""
 
-    def __init__(self, team: Team, path: Path, result_of: Callable[[RunState], dict[str, Any]]) -> None:
-        self.team, self.path, self.result_of = team, path, result_of
+    def __init__(
+        self, team: Team, path: Path, lock: Lock | None, result_of: Callable[[RunState], dict[str, Any]]
+    ) -> None:
+        """lock: held on rank 0 until the result is at its end."""
+        self.team, self.path, self.lock, self.result_of = team, path, lock, result_of
 
     def __call__(self, event: Event) -> None:
         """Write where an epoch or the run has ended. Raises MpinnError, on every rank."""
         match event:
             case EpochEnded(state=state) | RunEnded(state=state) | RunFailed(state=state):
                 self.team.world.on_root(lambda: files.write_json(self.path, self.result_of(state)))
+        if isinstance(event, RunEnded | RunFailed) and self.lock:
+            self.lock.release()

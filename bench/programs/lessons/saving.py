@@ -26,12 +26,12 @@ def snapshot(weights: np.ndarray, rounds: int) -> Snapshot:
     """Return a snapshot of (parameters,) float32 weights after so many rounds, as training makes it."""
     settings = config.resolve(Options(workers=1), BATCH, 784, 10, 60_000, 1)
     state = RunState(1, rounds, Master.at_rest(weights, settings.merge, 0.0), None)
-    return Snapshot(settings.determines_weights, "", "", state)
+    return Snapshot(settings.determines_weights, "", "", "", state)
 
 
 def train(digits: Dataset, exemplars: int, every: int, directory: Path, learned: set[str]) -> None:
     """Train from the start, with a snapshot after every so many batches; add the weights' SHA-256 to `learned`."""
-    weights, store = Network().initial_weights(0), Store(directory)
+    weights, store = Network().initial_weights(0), Store(directory, "")
     learner = kernels.choose("auto", Network(), 0.8, 1e-7, 1e-7).learner
     batches = [
         batch
