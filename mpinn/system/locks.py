@@ -1,5 +1,6 @@
 """A lock that one process holds while it writes what another must not."""
 
+import atexit
 import contextlib
 import errno
 import fcntl
@@ -7,7 +8,6 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import IO
 
 from mpinn.system.errors import UsageError
 
@@ -18,49 +18,54 @@ UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class Lock:
-    """A lock file, held as long as this process lives: a POSIX record lock, which NFS knows where it has a lock service."""
+    """A lock file, held until it is released, or as long as this process lives.
 
-    def __init__(self, path: Path, owner: str) -> None:
-        """owner: who holds it, in words for others."""
-        self.path, self.owner = path, owner
-        self.file: IO[str] | None = None
+    A POSIX record lock: it holds over NFS, too, where that has its lock service.
+    """
 
-    def take(self, what: str) -> None:
-        """Hold it; without effect where it is held already. what: is locked, in words.
+    def __init__(self, path: Path, what: str, owner: str) -> None:
+        """what: is locked, and owner: holds it, both in words for others."""
+        self.path, self.what, self.owner = path, what, owner
+        self.file: int | None = None  # descriptor
 
-        Raises UsageError where another process holds it, and goes on with a warning where files cannot be locked.
+    def take(self) -> None:
+        """Hold it; without effect where it is held already.
+
+        Raises UsageError where another process holds it; where files cannot be locked, warns and goes on.
         """
         deadline = time.monotonic() + PATIENCE
-        while self.file is None:
-            try:
-                file = self.path.open("a+")
-            except OSError as error:
-                raise UsageError(f"{self.path}: cannot be written: {error.strerror}") from None
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                holder = file.read(200).strip()
-                if error.errno in UNSUPPORTED:
-                    log.warning("%s: no locks on this file system: see that no other job uses it", what)
-                    self.file = file
-                elif time.monotonic() > deadline:
-                    raise UsageError(f"{what}: in use by {holder or 'another job'}; give another place") from None
-                else:
-                    file.close()
-                    time.sleep(0.1)
-                continue
-            if self.is_current(file):
-                file.truncate(0)
-                print(self.owner, file=file, flush=True)
-                self.file = file
-            else:
-                file.close()
+        while self.file is None and not self.tried():
+            if time.monotonic() > deadline:
+                holder = self.path.read_bytes()[:200].decode(errors="replace").strip() or "another job"
+                raise UsageError(f"{self.what}: in use by {holder}; give another place")
+            time.sleep(0.1)
 
-    def is_current(self, file: IO[str]) -> bool:
+    def tried(self) -> bool:
+        """Try to hold it; return whether that was possible."""
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written: {error.strerror}; give another place") from None
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                os.close(file)
+                return False
+            log.warning("%s: its file system has no locks: see that no other job uses it", self.what)
+        if not self.is_current(file):
+            os.close(file)
+            return False
+        os.truncate(file, 0)
+        os.write(file, f"{self.owner}\n".encode())
+        self.file = file
+        atexit.register(self.release)
+        return True
+
+    def is_current(self, file: int) -> bool:
         """Return whether the path still leads to the file: whoever held it before may have removed it."""
         try:
-            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+            return os.path.samestat(os.fstat(file), self.path.stat())
         except FileNotFoundError:
             return False
 
@@ -68,5 +73,6 @@ class Lock:
         if self.file is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()
-            self.file.close()
+            os.close(self.file)
             self.file = None
+            atexit.unregister(self.release)

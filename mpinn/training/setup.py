@@ -39,7 +39,7 @@ log = logging.getLogger("mpinn")
 FIRST_BATCH = 100  # exemplars, with which the cost of a merge is measured
 
 
-def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch, supervision: Supervision | None) -> Run:
+def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch, supervision: Supervision | None = None) -> Run:
     """Return the run that the options ask for, by name as the user gave them. Raises UsageError, on every rank.
 
     supervision: this rank's line to mpinn.launch, if that started it.
@@ -130,13 +130,14 @@ def lock_result(world: World, options: Options, job: str) -> Lock | None:
     if options.result is None:
         return None
     path = Path(options.result)
-    lock = Lock(path.parent / f".{path.name}.lock", f"job {job}, process {os.getpid()} on {platform.node()}")
+    owner = f"job {job}, process {os.getpid()} on {platform.node()}"
+    lock = Lock(path.parent / f".{path.name}.lock", str(path), owner)
 
     def take() -> None:
         check_writable(path.parent, "--result")
         if path.is_dir():
             raise UsageError(f"{path}: is a directory; give --result a file")
-        lock.take(str(path))
+        lock.take()
 
     world.on_root(take)
     return lock

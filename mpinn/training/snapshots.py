@@ -135,7 +135,7 @@ class Store:
             ) from None
         files.check_writable(directory, "--checkpoint")
         self.directory = directory
-        self.lock = Lock(directory / ".lock", f"job {job}, process {os.getpid()} on {platform.node()}")
+        self.lock = Lock(directory / ".lock", str(directory), f"job {job}, process {os.getpid()} on {platform.node()}")
         self.written: list[Path] = []  # of this run, those before it was resumed or started again included
         self.last = (0, 0)  # epoch and round of the state that was written last
 
@@ -144,7 +144,7 @@ class Store:
 
         Raises UsageError where another job uses the directory, or where it holds snapshots of another run.
         """
-        self.lock.take(str(self.directory))
+        self.lock.take()
         found = paths(self.directory)
         goes_on = resumed is not None and self.directory.resolve() in (resumed.resolve(), resumed.resolve().parent)
         if found and not goes_on and not again:
@@ -169,7 +169,7 @@ class Store:
         position = (snapshot.state.epoch, snapshot.state.round)
         if self.last == position:
             return self.written[-1]
-        self.lock.take(str(self.directory))
+        self.lock.take()
         highest = max((number_of(path) for path in paths(self.directory)), default=0)
         path = self.directory / f"{highest + 1:06d}{SUFFIX}"
         files.write(path, encode(snapshot))

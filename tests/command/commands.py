@@ -1,6 +1,8 @@
 """Run the program as a user does: in processes of its own, under the mpirun of this environment."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -49,17 +51,44 @@ def start(*options: str | Path | int, ranks: int = 0) -> subprocess.Popen[str]:
     )
 
 
-def ranks_alive(marker: str) -> list[str]:
-    """Return the command lines of live processes that contain the marker, and `mpinn.train`."""
+def launch(*words: str | Path | int, **extra: str) -> subprocess.Popen[str]:
+    """Start `python -m mpinn.launch`, with `extra` in its environment, and leave it running."""
+    command = [sys.executable, "-m", "mpinn.launch", *map(str, words)]
+    nowhere = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=nowhere, stderr=subprocess.PIPE, text=True, env=environment(**extra))
+
+
+def of_process(pid: int, name: str) -> bytes:
+    """Return a file of /proc/PID, or nothing where it has ended or must not be read."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def command_lines() -> dict[int, str]:
+    """Return the command lines of all processes, by process id."""
+    pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    return {pid: of_process(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace") for pid in pids}
+
+
+def ranks_alive(marker: str) -> list[int]:
+    """Return the process ids of those whose command line contains the marker, and `mpinn.train`."""
+    return [pid for pid, line in command_lines().items() if marker in line and "mpinn.train" in line]
+
+
+def ports(pid: int) -> list[tuple[str, int]]:
+    """Return the addresses and ports on which a process takes TCP connections."""
+    sockets = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            sockets.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if marker in line and "mpinn.train" in line:
-                found.append(line)
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if words[3] == "0A" and words[9] in sockets:
+            host, _, port = words[1].partition(":")
+            found.append((socket.inet_ntoa(bytes.fromhex(host)[::-1]), int(port, 16)))
     return found
 
 

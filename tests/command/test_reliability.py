@@ -1,6 +1,9 @@
 """Ranks that are killed, stopped or wrong: each promise of docs/reliability.md once; `make test-faults`: often."""
 
 import json
+import shutil
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -9,12 +12,25 @@ from typing import Any
 import pytest
 
 from mpinn.hosts.launcher import find_launcher
-from tests.command.commands import errors, ranks_alive, run, train
+from tests.command.commands import (
+    command_lines,
+    errors,
+    launch,
+    of_process,
+    ports,
+    ranks_alive,
+    run,
+    start,
+    train,
+    wait_until,
+)
 from tests.digits import write_npz
 
 LAUNCH = [sys.executable, "-m", "mpinn.launch"]
 ULFM = [*LAUNCH, "--fault-tolerance", "ulfm", "--force", "-n", "4", "--"]
-RESTART = [*LAUNCH, "--fault-tolerance", "restart", "--force", "-n", "3", "--"]
+HOW = ["--fault-tolerance", "restart", "--force", "-n", "3", "--"]
+RESTART = [*LAUNCH, *HOW]
+ENDLESS = ["--epochs", "1000000", "--checkpoint-every", "1000000"]
 OPTIONS = ["--workers", "8", "--worker-batch", "10", "--merge", "block-momentum", "--epochs", "6"]
 OPEN_MPI = find_launcher().vendor == "openmpi"
 
@@ -138,13 +154,133 @@ def test_a_flipped_bit_without_a_snapshot_ends_the_run_and_names_the_rank(data: 
     assert "rank 1 on " in line and "epoch 3, round 3" in line and "--checkpoint" in line
 
 
-def test_snapshots_of_another_run_are_not_gone_back_to(data: list[str], undisturbed: str, tmp_path: Path) -> None:
-    folder, path = tmp_path / "snapshots", tmp_path / "r.json"
+def test_a_directory_with_a_run_takes_no_other(data: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots"
     assert train(*data, *OPTIONS, "--seed", 1, "--checkpoint", folder).returncode == 0
-    flipped = ("--exchange", "allreduce", "--check-replicas", 1, "--checkpoint", folder)
-    ran = train(*data, *OPTIONS, *flipped, ranks=3, MPINN_FAULT="flip:rank=1,round=3")
-    assert ran.returncode != 0 and "faulty memory?" in errors(ran.stderr)[0]
-    saving = ["--checkpoint", str(folder), "--result", str(path)]
-    ran = run([*RESTART, *data, *OPTIONS, *saving], MPINN_FAULT="kill:rank=1,round=3")
-    assert ran.returncode == 0 and "restart 1 of 10 as it was started" in ran.stderr
+    kept = sorted(folder.iterdir())
+    ran = train(*data, *OPTIONS, "--checkpoint", folder, ranks=2)
+    (line,) = errors(ran.stderr)
+    assert ran.returncode == 2 and f"{folder}: holds snapshots of another run" in line and "--resume" in line
+    ran = train(*data, *OPTIONS, "--seed", 2, "--learning-rate", 0.5, "--resume", folder)
+    (line,) = errors(ran.stderr)
+    assert (
+        "with --seed 1, not with --seed 2" in line and "with --learning-rate 0.8, not with --learning-rate 0.5" in line
+    )
+    assert sorted(folder.iterdir()) == kept
+
+
+def test_two_jobs_at_once_do_not_share_a_place(data: list[str], tmp_path: Path) -> None:
+    folder, path = tmp_path / "snapshots", tmp_path / "r.json"
+    first = start(*data, "--epochs", 10**6, "--quiet", "--checkpoint", folder, "--result", path)
+    try:
+        assert wait_until(path.exists, 60)
+        job = result(path)["job"]
+        for place in (("--resume", folder), ("--result", path)):
+            (line,) = errors(train(*data, "--epochs", 10**6, *place).stderr)
+            assert f"{place[1]}: in use by job {job}" in line
+    finally:
+        first.kill()
+        first.communicate()
+    again = train(*data, "--epochs", len(result(path)["epochs"]) + 3, "--resume", folder, "--result", path)
+    assert again.returncode == 0, again.stderr
+    assert result(path)["job"] != job and result(path)["resumed_from"]
+    assert len(list(folder.glob("*.mpinn"))) == 3  # those of the run before count, too
+    assert not list(tmp_path.glob(".*.lock"))  # nothing but what was asked for
+
+
+def test_where_no_snapshot_is_good_the_job_starts_over(data: list[str], undisturbed: str, tmp_path: Path) -> None:
+    path, folder = tmp_path / "r.json", tmp_path / "snapshots"
+    job = launch(*HOW, *data, *OPTIONS, "--checkpoint", folder, "--result", path, MPINN_FAULT="stop:rank=1,round=60")
+    assert wait_until(lambda: len(list(folder.glob("*.mpinn"))) == 3, 60)
+    for one in folder.glob("*.mpinn"):
+        one.write_bytes(one.read_bytes()[:-1])
+    _, said = job.communicate(timeout=120)
+    assert job.returncode == 0, said
+    assert "there is no good snapshot of this job" in said
     assert result(path)["weights_sha256"] == undisturbed
+
+
+def test_a_result_that_cannot_be_written_any_more_is_not_tried_again(data: list[str], tmp_path: Path) -> None:
+    place = tmp_path / "results"
+    place.mkdir()
+    job = launch(*HOW, *data, *ENDLESS, "--checkpoint", tmp_path / "s", "--result", place / "r.json")
+    assert wait_until((place / "r.json").exists, 60)
+    shutil.rmtree(place)
+    _, said = job.communicate(timeout=60)
+    (line,) = errors(said)
+    assert job.returncode == 1 and "r.json: cannot be written" in line and "restart" not in said
+
+
+@pytest.mark.parametrize("how", ["off", "restart"])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_job_with_a_snapshot_and_never_starts_it_again(
+    data: list[str], tmp_path: Path, how: str, number: int
+) -> None:
+    path, folder = tmp_path / "r.json", tmp_path / "snapshots"
+    options = [*ENDLESS, "--checkpoint", folder, "--result", path]
+    job = launch("--fault-tolerance", how, "--force", "-n", 3, "--", *data, *options)
+    assert wait_until(path.exists, 60)
+    job.send_signal(number)
+    job.send_signal(number)  # as impatient people do
+    _, said = job.communicate(timeout=60)
+    status, name = (130, "interrupted") if number == signal.SIGINT else (143, "terminated")
+    assert (job.returncode, result(path)["status"]) == (status, name) and "restart" not in said
+    assert 1 <= len(list(folder.glob("*.mpinn"))) <= 2  # one at once, where it came between two merges
+    assert not ranks_alive(str(path))
+
+
+def test_ranks_end_with_a_snapshot_when_the_launcher_is_killed(data: list[str], tmp_path: Path) -> None:
+    path, folder, scratch = tmp_path / "r.json", tmp_path / "snapshots", tmp_path / "tmp"
+    scratch.mkdir()
+    options = [*ENDLESS, "--checkpoint", folder, "--result", path]
+    job = launch(*HOW, *data, *options, TMPDIR=str(scratch))
+    assert wait_until(path.exists, 60)
+    job.kill()
+    job.communicate(timeout=60)  # mpirun has its standard error, too, and ends
+    assert not ranks_alive(str(path))
+    assert result(path)["status"] == "terminated" and list(folder.glob("*.mpinn"))
+    assert wait_until(lambda: not list(scratch.rglob("*")), 10)
+
+
+@pytest.mark.parametrize("how", ["off", "restart"])
+def test_status_0_means_that_training_is_done(data: list[str], tmp_path: Path, how: str) -> None:
+    """Whoever mpirun is: one that ends with status 0 though no rank has said anything, say."""
+    false = tmp_path / "bin" / "mpirun"
+    false.parent.mkdir()
+    real = find_launcher()
+    version = subprocess.run([real.path, "--version"], capture_output=True, text=True, check=True).stdout
+    false.write_text(f"#!/bin/sh\ncase $1 in --version) cat <<'END'\n{version}END\n;; esac\n")
+    false.chmod(0o755)
+    where = ["--checkpoint", str(tmp_path / "s")] if how == "restart" else []
+    program = (
+        "import sys; from pathlib import Path; from mpinn.hosts import launcher; from mpinn import launch\n"
+        "path = Path(sys.argv.pop(1)); found = launcher.find_launcher(); launch.check_launcher = lambda launcher: None\n"
+        "launch.find_launcher = lambda: launcher.Launcher(path, found.vendor, found.version)\n"
+        "launch.run_command(launch.main)"
+    )
+    words = ["--fault-tolerance", how, "--restarts", "1", "-n", "2", "--", *data, *where]
+    ran = run([sys.executable, "-c", program, str(false), *words])
+    assert ran.returncode == 1 and "without a word from its ranks" in errors(ran.stderr)[0]
+
+
+def test_the_key_of_a_job_is_on_no_command_line_and_its_port_is_closed(data: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    job = launch(*HOW, *data, *ENDLESS, "--checkpoint", tmp_path / "s", "--result", path)
+    try:
+        assert wait_until(path.exists, 60)
+        variables = of_process(ranks_alive(str(path))[-1], "environ").split(b"\0")
+        (value,) = [one.decode() for one in variables if one.startswith(b"MPINN_SUPERVISOR=")]
+        key = value.partition("=")[2].partition(":")[0]
+        assert len(key) == 32
+        assert not [line for line in command_lines().values() if key in line]
+        assert wait_until(lambda: not ports(job.pid), 10)
+    finally:
+        job.terminate()
+        job.communicate()
+
+
+def test_a_supervisor_that_nobody_wrote_is_refused(data: list[str]) -> None:
+    for text in ("", "x", "0" * 32 + ":1:2:3", ":".join(["f" * 32, "e" * 12, "1", "0", "host", "1.2.3.4\n"])):
+        ran = train(*data, ranks=2, MPINN_SUPERVISOR=text)
+        (line,) = errors(ran.stderr)
+        assert "MPINN_SUPERVISOR" in line and "unset it" in line

@@ -185,7 +185,7 @@ def test_a_run_resumed_from_a_directory_goes_on_saving_there(world: World, data:
     run(world, "--data", data, "--resume", folder, "--epochs", 2, "--result", path)
     assert result(world, path)["config"]["checkpoint"] == str(folder)
     assert world.on_root(lambda: snapshots.load(folder).state.epoch) == 3
-    run(world, "--data", data, "--resume", world.on_root(lambda: snapshots.newest(folder)), "--epochs", 3)
+    run(world, "--data", data, "--resume", world.on_root(lambda: snapshots.paths(folder)[0]), "--epochs", 3)
     assert world.on_root(lambda: snapshots.load(folder).state.epoch) == 3
 
 

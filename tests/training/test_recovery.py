@@ -120,7 +120,14 @@ def saved_of(asked: Settings, **changes: Any) -> Snapshot:
     saved = state(asked, epoch=2, round_=3)
     saved.seconds = 40.0
     return Snapshot(
-        **{"settings": asked.determines_weights, "data": "c0ffee", "kernel_id": "", "state": saved, **changes}
+        **{
+            "settings": asked.determines_weights,
+            "data": "c0ffee",
+            "kernel_id": "",
+            "job": "",
+            "state": saved,
+            **changes,
+        }
     )
 
 

@@ -36,13 +36,19 @@ def snapshot(epoch: int = 2, round_: int = 5, merge: str = "block-momentum", see
     moments = np.stack([weights * (2 + i) for i in range(len(RULES[merge].moments))] or [weights])
     master = Master(weights, moments[: len(RULES[merge].moments)], settings.momentum)
     good = weights * 3 if len(master.moments) else None
-    return Snapshot(settings.determines_weights, "c0ffee", "native-1", RunState(epoch, round_, master, good, epoch - 1))
+    return Snapshot(
+        settings.determines_weights,
+        "c0ffee",
+        "native-1",
+        "0123456789ab",
+        RunState(epoch, round_, master, good, epoch - 1),
+    )
 
 
 @pytest.mark.parametrize("merge", sorted(RULES))
 def test_what_is_saved_is_loaded(tmp_path: Path, merge: str) -> None:
     saved = snapshot(merge=merge)
-    loaded = snapshots.load(Store(tmp_path).save(saved))
+    loaded = snapshots.load(Store(tmp_path, "0123456789ab").save(saved))
     mine, right = loaded.state, saved.state
     assert [bytes(part) for part in mine.master.bytes] == [bytes(part) for part in right.master.bytes]
     assert mine.master.weights.flags.writeable and mine.master.momentum == right.master.momentum
@@ -65,7 +71,7 @@ def test_everything_that_a_state_remembers_is_saved(tmp_path: Path) -> None:
     state.epochs, state.partial = [{"epoch": 1}], {"train_seconds": 1.5, "phases": {}}
     state.divergences, state.failures = [{"block_momentum": 0.25}], [{"cause": "lost"}]
     state.seconds, state.status, state.error = 2.5, "failed", "why"
-    loaded = snapshots.load(Store(tmp_path).save(saved)).state
+    loaded = snapshots.load(Store(tmp_path, "0123456789ab").save(saved)).state
     for field in dataclasses.fields(RunState):
         if field.name not in ("master", "good", "status", "error"):
             assert getattr(loaded, field.name) == getattr(state, field.name), field.name
@@ -76,7 +82,7 @@ def test_everything_that_a_state_remembers_is_saved(tmp_path: Path) -> None:
 def test_a_rule_with_two_vectors_needs_nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RULES, "block-momentum", RULES["block-momentum"]._replace(moments=("first", "second")))
     saved = snapshot()
-    loaded = snapshots.load(Store(tmp_path).save(saved))
+    loaded = snapshots.load(Store(tmp_path, "0123456789ab").save(saved))
     assert loaded.state.master.moments.shape[0] == 2
     assert np.array_equal(loaded.state.master.moments, saved.state.master.moments)
     monkeypatch.undo()
@@ -107,7 +113,7 @@ def test_a_snapshot_of_the_schema_before_is_read(merge: str, digest: str) -> Non
 
 def test_reading_takes_memory_by_the_size_of_the_file(tmp_path: Path) -> None:
     """Not by what a file may be at most: a 32-bit board cannot even ask for that."""
-    saved = Store(tmp_path).save(snapshot())
+    saved = Store(tmp_path, "0123456789ab").save(snapshot())
     tracemalloc.start()
     try:
         snapshots.load(saved)
@@ -117,7 +123,7 @@ def test_reading_takes_memory_by_the_size_of_the_file(tmp_path: Path) -> None:
 
 
 def test_a_directory_gives_its_newest_good_snapshot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, "0123456789ab")
     paths = [store.save(snapshot(epoch)) for epoch in (1, 2, 3)]
     assert snapshots.load(tmp_path).state.epoch == 3
     paths[-1].write_bytes(paths[-1].read_bytes()[:-1])
@@ -126,8 +132,8 @@ def test_a_directory_gives_its_newest_good_snapshot(tmp_path: Path, caplog: pyte
 
 
 def test_the_last_few_are_kept_and_those_of_other_runs_too(tmp_path: Path) -> None:
-    other = Store(tmp_path).save(snapshot(99))
-    store = Store(tmp_path)
+    other = Store(tmp_path, "0123456789ab").save(snapshot(99))
+    store = Store(tmp_path, "0123456789ab")
     for epoch in range(1, 6):
         store.save(snapshot(epoch))
     assert [snapshots.load(path).state.epoch for path in snapshots.paths(tmp_path)] == [5, 4, 3, 99]
@@ -139,7 +145,7 @@ def test_the_last_few_are_kept_and_those_of_other_runs_too(tmp_path: Path) -> No
 def test_a_write_that_fails_leaves_the_snapshots_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, "0123456789ab")
     store.save(snapshot(1))
 
     def fail(*arguments: object) -> None:
@@ -148,7 +154,7 @@ def test_a_write_that_fails_leaves_the_snapshots_as_they_were(
     monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[call], fail)
     with pytest.raises(MpinnError, match=os.strerror(number)):
         store.save(snapshot(2))
-    assert [path.name for path in tmp_path.iterdir()] == ["000001.mpinn"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "000001.mpinn"]
     assert snapshots.load(tmp_path).state.epoch == 1
 
 
@@ -157,7 +163,7 @@ def test_killed_while_writing_the_last_good_snapshot_is_there(tmp_path: Path) ->
     loop = (
         "import sys; sys.path.insert(0, '.')\n"
         "from pathlib import Path; from tests.training.test_snapshots import Store, snapshot\n"
-        "store = Store(Path(sys.argv[1])); store.save(snapshot(1)); print('saving', flush=True)\n"
+        "store = Store(Path(sys.argv[1]), 'job'); store.save(snapshot(1)); print('saving', flush=True)\n"
         "for epoch in range(2, 10**9): store.save(snapshot(epoch))\n"
     )
     last = 0
@@ -224,7 +230,7 @@ def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_show_and_export_make_it_readable(tmp_path: Path) -> None:
     saved = snapshot()
-    path = Store(tmp_path).save(saved)
+    path = Store(tmp_path, "0123456789ab").save(saved)
     shown = yaml.safe_load(command("show", path).stdout)
     assert shown["epochs_done"] == saved.state.epoch - 1 and shown["rounds_done"] == saved.state.round
     assert shown["goes_on_with"] == f"epoch {saved.state.epoch}, round {saved.state.round + 1}"
@@ -238,10 +244,10 @@ def test_show_and_export_make_it_readable(tmp_path: Path) -> None:
 
 
 def test_a_state_that_is_the_last_written_is_not_written_again(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, "0123456789ab")
     assert store.save(snapshot(2)) == store.save(snapshot(2))
     assert store.save(snapshot(3)) != store.save(snapshot(4))
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(snapshots.paths(tmp_path)) == 3
 
 
 def test_a_bad_snapshot_is_one_line(tmp_path: Path) -> None:
