@@ -42,8 +42,9 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch) -> Run:
     if options.fault_tolerance == "ulfm":
         world.tolerate_faults()
     store = world.on_root(partial(open_places, options))
-    snapshot = world.on_root(partial(snapshots.load, Path(options.resume))) if options.resume else None
     data = share_data(world, options)
+    exemplars = len(data.train_labels)
+    snapshot = world.on_root(partial(snapshots.load, Path(options.resume), exemplars)) if options.resume else None
     stopwatch.lap("data")
     listener = Listener(options.time_limit)
     options = world.on_root(partial(with_snapshot, given, snapshot, store, data))
