@@ -29,11 +29,11 @@ def opened(path: Path) -> Iterator[BufferedReader]:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise UsageError(f"{path}: not a regular file; give a file, or copy what is to be read into one")
+            raise UsageError(f"{path}: not a regular file; copy what is to be read into one")
         with os.fdopen(handle, "rb", closefd=False) as file:
             yield file
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; check path and rights") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; check path, rights and content") from None
     finally:
         if handle >= 0:
             os.close(handle)
