@@ -19,7 +19,9 @@ from mpinn.system.errors import UsageError, nearest
 T = TypeVar("T")
 
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-KEY = re.compile(r"[\w./=, +*()%-]+")  # of a table
+CHARACTERS = r"[^\x00-\x1f\x7f-\x9f\ud800-\udc7f]"  # of a line; not those that steer a terminal or are half of one
+PRINTABLE = rf"{CHARACTERS}*[^\s\x00-\x1f\x7f-\x9f\ud800-\udc7f]{CHARACTERS}*"  # and not blank
+KEY = re.compile(rf"{CHARACTERS}+")  # of a table
 LONGEST_INTEGER = 64  # bits
 JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -33,7 +35,7 @@ def entry(
     above: float = -math.inf,
     below: float = math.inf,
     choices: Sequence[str | int] = (),
-    pattern: str = r".*\S.*",
+    pattern: str = PRINTABLE,
     items: int = 1,
     default: Any = dataclasses.MISSING,
     **further: Any,

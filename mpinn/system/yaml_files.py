@@ -17,10 +17,11 @@ class Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
+        mark: Any = event.start_mark
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", mark)
         if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(None, None, "tags are not allowed", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "tags are not allowed", mark)
         return super().compose_node(parent, index)
 
     def flatten_mapping(self, node: Any) -> None:

@@ -13,7 +13,6 @@ from mpinn.system.schema import entry, read
 SCHEMA_VERSION = 3  # 2 is read, too: it knew block momentum's velocity only
 MOST_EPOCHS = 20_000  # of a history: of a longer run the last ones are kept
 MOST_ROUNDS = 2**31 - 1
-PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]+"  # on a terminal, too
 SECONDS: dict[str, Any] = dict(unit="s")  # differences of clocks: a hair below 0 is no lie
 PERCENT: dict[str, Any] = dict(least=0, most=100, unit="%", default=None)
 EPOCH: dict[str, Any] = dict(least=1, most=MOST_ROUNDS)
@@ -62,7 +61,7 @@ class Divergence:
 
     epoch: int = entry("where weights ran away", **EPOCH)
     round: int = entry("where weights ran away", **ROUND)
-    seen: str = entry("what was seen", pattern=PRINTABLE)
+    seen: str = entry("what was seen")
     back_to_epoch: int = entry("with which the run went on", **EPOCH)
     block_momentum: float = entry("from there on", least=0, below=1)
 
@@ -71,13 +70,13 @@ class Divergence:
 class Failure:
     """An entry of the result's `failures`."""
 
-    when: str = entry("date and time", pattern=PRINTABLE)
-    cause: str = entry("what failed", pattern=PRINTABLE)
+    when: str = entry("date and time")
+    cause: str = entry("what failed")
     epoch: int = entry("where the run was", **EPOCH)
     round: int = entry("where the run was", **ROUND)
     seconds_lost: float = entry("what was done again", **SECONDS)
     rank: int | None = entry("of the start", least=0, most=2**31 - 1, default=None)
-    host: str | None = entry("of the rank", pattern=PRINTABLE, default=None)
+    host: str | None = entry("of the rank", default=None)
 
 
 @dataclass(frozen=True)
