@@ -181,7 +181,16 @@ MERGES = "{" * 40 + "<<: {a: 1}" + "}" * 40
         (f"layers: {{<<: [{MERGES}]}}", "merges (<<) are not allowed"),
         ("epochs: 1\nseed: 2\nepochs: 3\n", "line 1, column 1: a key is given twice"),
         ("- 1\n", "expected a mapping"),
-        ("x" * (2**18 + 1), "longer than"),
+        ("x" * (2**16 + 1), "65,537 bytes, but at most 65,536 are read"),
+        ("seed: !!timestamp x", "tags are not allowed"),
+        ("seed: !!int ''", "tags are not allowed"),
+        ("seed: 1" + ":59" * 20_000, "seed: expected a whole number"),
+        ("alpha: 1" + ":59" * 20_000 + ".5", "not valid YAML"),
+        ("epochs: 0x" + "f" * 60_000, "epochs: expected a whole number"),
+        ("workers: 1" + "0" * 4200, "workers: expected a whole number"),
+        ("[" * 50_000, "not valid YAML"),
+        ("[\n" * 30_000, "not valid YAML"),
+        ("- " * 30_000, "not valid YAML"),
     ],
 )
 def test_yaml_that_repeats_itself_is_refused_in_few_words(tmp_path: Path, text: str, message: str) -> None:

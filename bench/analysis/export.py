@@ -13,6 +13,7 @@ from bench.harness.records import Record
 from mpinn.system.terminal import Table
 
 COLUMNS = ("suite", "experiment", "point", "repeat", "ranks", "workers", "seed", "verdict", "official", "started")
+ESCAPES = (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("[", "\\["), ("`", "\\`"))
 FORMATS = ("csv", "json", "markdown")
 
 
@@ -37,8 +38,15 @@ def flat(record: Record) -> list[dict[str, Any]]:
 def markdown(table: Table) -> str:
     """Return the table as Markdown, its title, where it has one, above it."""
     lines = [table.columns, ["---"] * len(table.columns), *table.rows]
-    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"**{table.title}**\n\n{body}" if table.title else body
+    body = "\n".join("| " + " | ".join(as_text(cell) for cell in line) + " |" for line in lines)
+    return f"**{as_text(table.title)}**\n\n{body}" if table.title else body
+
+
+def as_text(text: str) -> str:
+    """Return a text as Markdown that says it and does nothing else: no HTML, no link, no cell."""
+    for character, escaped in ESCAPES:
+        text = text.replace(character, escaped)
+    return text
 
 
 def export(asked: argparse.Namespace) -> int:

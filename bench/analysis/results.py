@@ -1,6 +1,5 @@
 """What the records of a run come to: the rows behind tables and figures. INVALID records give no figure."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,17 +8,16 @@ import numpy as np
 
 from bench.analysis import statistics
 from bench.analysis.statistics import Ratio, Spread
-from bench.harness import records
+from bench.harness import records, stored
 from bench.harness.records import INVALID, Record
 from mpinn.config import Options
-from mpinn.system.errors import UsageError
 
 
 class Run(NamedTuple):
     """A result directory."""
 
     directory: Path
-    plan: dict[str, Any]  # suite, profile, mpi, points
+    plan: dict[str, Any]  # suite and profile
     sessions: list[dict[str, Any]]  # environment of every `bench run` that added to it
     left_out: dict[str, str]  # point -> why it could not be run
     records: list[Record]
@@ -48,14 +46,8 @@ class Scaled(NamedTuple):
 def open_run(directory: Path) -> Run:
     """Return what `bench run` left in a directory. Raises UsageError."""
     found = records.existing(directory)
-    parts: dict[str, Any] = {}
-    for name in ("plan", "environment", "left_out"):
-        path = directory / f"{name}.json"
-        try:
-            parts[name] = json.loads(path.read_text()) if path.exists() else {}
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read: {error}") from None
-    return Run(directory, parts["plan"], parts["environment"] or [], parts["left_out"], found)
+    plan, sessions, left_out = (stored.load(directory, name) for name in ("plan", "environment", "left_out"))
+    return Run(directory, plan, sessions, left_out, found)
 
 
 def values(found: Sequence[Record], metric: str) -> np.ndarray:
@@ -90,13 +82,16 @@ def setting_key(record: Record) -> tuple[Any, ...]:
         record["program"],
         record["ranks"],
         record["workers"] or 0,
-        str([o for o in options if isinstance(o[1], str)]),
+        str([o for o in options if o[1][0] == 1]),
         options,
     )
 
 
-def sortable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def sortable(value: Any) -> tuple[Any, ...]:
+    """Return a value as one that can be compared with any other: numbers before words before lists."""
+    if isinstance(value, list):
+        return (2, *map(sortable, value))
+    return (1, value) if isinstance(value, str) else (0, value or 0)
 
 
 def setting(record: Record, name: str) -> Any:

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness import conditions, oracle, verdict
+from bench.harness import conditions, oracle, result_file, verdict
 from bench.harness.conditions import Reading
 from bench.harness.records import INVALID, Record
+from bench.harness.result_file import Measured, Training
 from bench.harness.suite import Point, Suite
 from bench.programs.program import NotHereError
 from mpinn import config
@@ -168,15 +169,6 @@ def end(child: subprocess.Popen[str]) -> None:
         child.wait()
 
 
-def left_by(result: Path) -> dict[str, Any]:
-    """Return what a run left, {} if it was not complete: Open MPI may end with status 0 when it has lost a host."""
-    try:
-        found = json.loads(result.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) and found.get("status") != "running" else {}
-
-
 def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
     """Run a point once and return its record. Raises NotHereError, MpinnError."""
     result = place.directory / "runs" / file_name(point, repeat)
@@ -195,7 +187,7 @@ def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
         conditions.between(first, last, sampler.samples if alone else [], own_seconds)
         for first, last in zip(before, readings(place, glance=False), strict=True)
     ]
-    left = {} if failure else left_by(result)
+    left = {} if failure else result_file.load(result, Training if point.program == "train" else Measured)
     if not failure and not left:
         failure = "it ended before it was complete: was a host lost?"
     faults = [failure] if failure else wrong(place, point, repeat, left)

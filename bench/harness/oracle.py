@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.harness import result_file
+from bench.harness.result_file import Oracle
 from bench.harness.suite import Point
 from mpinn import config, datasets, kernels
 from mpinn.config import WEIGHTS, Options
@@ -49,12 +51,8 @@ def command(point: Point, seed: int, epochs: int, result: Path) -> list[str]:
 
 def kept(path: Path, epochs: int) -> dict[str, Any] | None:
     """Return the oracle's result where it is kept and has enough epochs."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-        complete = found["status"] == "completed" and len(found["epochs"]) >= epochs
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return found if complete and "kernel_error" in found else None
+    found = result_file.load(path, Oracle)
+    return found if found and found["status"] == "completed" and len(found["epochs"]) >= epochs else None
 
 
 def ask(directory: Path, point: Point, seed: int, epochs: int) -> dict[str, Any]:
@@ -69,7 +67,9 @@ def ask(directory: Path, point: Point, seed: int, epochs: int) -> dict[str, Any]
         if ran.returncode:
             said = ran.stderr.strip().splitlines()
             raise MpinnError(f"{point.name}: the serial oracle failed: {said[-1] if said else ran.returncode}")
-        found = json.loads(path.read_text())
+        found = result_file.load(path)
+        if not found:
+            raise MpinnError(f"{path}: the serial oracle left no result; the same command goes on from here")
         found["kernel_error"] = kernel_error(found["config"])
         path.write_text(json.dumps(found))
     return found

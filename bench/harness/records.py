@@ -9,19 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.harness.stored import VERDICTS, record
+from mpinn.system import untrusted
 from mpinn.system.errors import MpinnError, UsageError
 from mpinn.system.files import without_nan
+from mpinn.system.untrusted import json_value
 
 SCHEMA_VERSION = 1
 FILE = "records.jsonl"
-VALID, DEGRADED, INVALID = "VALID", "DEGRADED", "INVALID"
+LONGEST = 2**26  # bytes; a record has some 5,000
+VALID, DEGRADED, INVALID = VERDICTS
 
 Record = dict[str, Any]
 
 
-def append(directory: Path, record: Record) -> None:
+def append(directory: Path, added: Record) -> None:
     """Add a record. Raises MpinnError."""
-    line = json.dumps({"schema_version": SCHEMA_VERSION, **without_nan(record)}, allow_nan=False) + "\n"
+    line = json.dumps({"schema_version": SCHEMA_VERSION, **without_nan(added)}, allow_nan=False) + "\n"
     path = directory / FILE
     try:
         with path.open("r+b" if path.exists() else "x+b") as file:
@@ -42,33 +46,29 @@ def whole(content: bytes) -> int:
 def read(directory: Path) -> list[Record]:
     """Return the records of a run, oldest first; none where nothing was recorded yet. Raises UsageError."""
     path = directory / FILE
-    try:
-        content = path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    content = untrusted.content(path, LONGEST) if path.exists() else b""
     return list(parse(content[: whole(content)], path))
 
 
 def parse(content: bytes, path: Path) -> Iterator[Record]:
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            record = json.loads(line)
-            newer = record["schema_version"] > SCHEMA_VERSION
-            fits = isinstance(record["metrics"], dict) and record["verdict"] in (VALID, DEGRADED, INVALID)
-            fits &= isinstance(record["reasons"], list) and isinstance(record["repeat"], int)
-            fits &= isinstance(record["suite"], str) and isinstance(record["point"], str)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            newer = fits = False
-        if newer:
+            content = json_value(line)
+            version = content.get("schema_version") if isinstance(content, dict) else None
+            newer = type(version) is int and version > SCHEMA_VERSION
+            found = None if newer else record(content)
+        except (ValueError, UsageError) as error:
+            raise UsageError(
+                f"{path}, line {number}: not a record: {error}; restore the file or start with another --out"
+            ) from None
+        if found is None:
             raise UsageError(f"{path}, line {number}: written by a newer bench; update mpinn")
-        if not fits:
-            raise UsageError(f"{path}, line {number}: not a record; restore the file or start with another --out")
-        yield record
+        yield found
 
 
 def latest(found: list[Record]) -> list[Record]:
     """Return the last record of every point and repeat: one that was measured again stands for the earlier ones."""
-    return list({(record["point"], record["repeat"]): record for record in found}.values())
+    return list({(one["point"], one["repeat"]): one for one in found}.values())
 
 
 def existing(directory: Path) -> list[Record]:

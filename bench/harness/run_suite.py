@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.harness import estimate, fitness, measure, oracle, records
+from bench.harness import estimate, fitness, measure, oracle, records, stored
 from bench.harness.measure import Place
 from bench.harness.progress import Progress
 from bench.harness.records import INVALID, VALID, Record
@@ -27,7 +27,7 @@ from mpinn.hosts.launcher import VENDORS, find_launcher
 from mpinn.hosts.library import DETECTED, find
 from mpinn.hosts.profile import known
 from mpinn.parallel import mpi_library
-from mpinn.system import files
+from mpinn.system import files, untrusted
 from mpinn.system.errors import MpinnError, UsageError
 from mpinn.training import environment
 
@@ -161,7 +161,7 @@ def plan(place: Place) -> dict[str, Any]:
         "suite": dataclasses.asdict(place.suite),
         "profile": known(dataclasses.asdict(place.profile)),
         "mpi": {"vendor": place.launcher.vendor, "version": place.launcher.version},
-        "hostfile": place.hostfile.read_text() if place.hostfile else None,
+        "hostfile": untrusted.content(place.hostfile, hostfile.LARGEST_FILE).decode() if place.hostfile else None,
         "watts": place.watts,
         "points": [dataclasses.asdict(point) for point in points(place.suite, place.profile)],
     }
@@ -172,8 +172,8 @@ def agree(place: Place, now: dict[str, Any]) -> None:
     path = place.directory / "plan.json"
     now = json.loads(json.dumps(now))
     if path.exists():
-        before = json.loads(path.read_text())
-        differ = [key for key in now if before.get(key) != now[key]]
+        before = untrusted.json_file(path)
+        differ = [key for key in now if not isinstance(before, dict) or before.get(key) != now[key]]
         if differ:
             raise UsageError(
                 f"{place.directory}: holds a run with another {' and '.join(differ)}; give --out another place, or "
@@ -186,7 +186,7 @@ def agree(place: Place, now: dict[str, Any]) -> None:
 def keep_environment(place: Place) -> None:
     """Write where and when this session measures, beside those of earlier sessions."""
     path = place.directory / "environment.json"
-    earlier = json.loads(path.read_text()) if path.exists() else []
+    earlier = stored.load(place.directory, "environment")
     now = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": platform.node(),

@@ -7,6 +7,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from mpinn.system.errors import UsageError, nearest
 from mpinn.system.schema import entry, read
 
 SUITES = Path(__file__).parents[1] / "suites"
-NAME = r"[a-z0-9][a-z0-9-]*"
+NAME = r"[a-z0-9][a-z0-9-]{0,63}"
 KINDS = ("speedup", "lines", "growth", "nutshell", "shares", "bars", "front", "table", "all")  # of figures
 PROGRAM = r"train|[a-z_]+(\.[a-z_]+)*"
 OF_ALL = ("repeats", "ranks", "workers")  # what --set changes in every experiment
@@ -142,7 +143,7 @@ def include(content: dict[str, Any]) -> None:
     """Put the experiments of the suites that `include` names behind a suite's own, in place. Raises UsageError."""
     others = content.pop("include", [])
     if not isinstance(others, list) or not all(one in names() for one in others):
-        raise UsageError(f"include: expected a list of suites ({', '.join(names())}), got {others!r}")
+        raise UsageError(f"include: expected a list of suites ({', '.join(names())}), got {schema.shown(others)}")
     for other in others:
         content["experiments"] = {**(content.get("experiments") or {}), **load(other, []).experiments}
 
@@ -195,6 +196,8 @@ def parse(name: str, content: dict[str, Any]) -> Suite:
     suite = read(Suite, content)
     merged = {}
     for key, about in experiments.items():
+        if not re.fullmatch(NAME, str(key)):
+            raise UsageError(f"experiments: expected names of a-z, 0-9 and hyphens, got {schema.shown(key)}")
         about = dict(mapping(about, f"experiments.{key}"))
         options = mapping(about.get("options", {}), f"experiments.{key}.options")
         about["options"] = {**common, **options} if about.get("program", "train") == "train" else options
@@ -207,7 +210,7 @@ def parse(name: str, content: dict[str, Any]) -> Suite:
 
 def mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise UsageError(f"{where}: expected a mapping ('key: value' lines), got {value!r}")
+        raise UsageError(f"{where}: expected a mapping ('key: value' lines), got {schema.shown(value)}")
     return value
 
 

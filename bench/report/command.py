@@ -36,6 +36,9 @@ def write(directories: list[Path], out: Path) -> int:
     except ImportError as error:
         raise UsageError(f"{error}: the report needs more packages: pip install 'mpinn-bench[bench]'") from None
     runs = [results.open_run(directory) for directory in directories]
+    for run in runs:
+        if not run.plan:
+            raise UsageError(f"{run.directory}: no plan.json, which says what the records are of; restore it")
     titles = names(runs)
     title, description = (runs[0].plan["suite"][key] for key in ("title", "description"))
     made = sections.of_run(runs, titles)

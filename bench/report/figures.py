@@ -20,6 +20,7 @@ LEGEND_ROW = 0.22  # inches, for each row of a legend beyond two
 LONG = 30  # characters of a label, of which two do not fit beside each other
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a title may have a $
     "svg.hashsalt": "mpinn",
     "font.family": "sans-serif",
     "font.size": 11,

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from bench.analysis import results
-from bench.analysis.export import markdown
+from bench.analysis.export import as_text, markdown
 from bench.analysis.results import Run
 from bench.harness.records import DEGRADED, INVALID, VALID, Record
 from bench.report.cells import Cell, number
@@ -181,27 +181,30 @@ def row(record: Record, metrics: Sequence[str], anchors: Anchors) -> dict[str, A
 
 def summary(title: str, runs: Sequence[Run], titles: Sequence[str], sections: Sequence[Section]) -> str:
     """Return the Markdown summary."""
-    lines = [f"# {title}", ""]
+    lines = [f"# {as_text(title)}", ""]
     for run, name in zip(runs, titles, strict=True):
         verdicts = Counter(record["verdict"] for record in run.records)
         best = merit(run)
-        lines += [f"## {name}", ""] if len(runs) > 1 else []
+        lines += [f"## {as_text(name)}", ""] if len(runs) > 1 else []
         if best:
-            lines += [f"**{best['seconds']} s** of training to {best['target']}% on the test set: {best['how']}.", ""]
+            lines += [
+                f"**{best['seconds']} s** of training to {best['target']}% on the test set: {as_text(best['how'])}.",
+                "",
+            ]
         lines += [
             f"{len(run.records)} records: "
             + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
             + ".",
             "",
         ]
-        lines += [f"- {key}: {value}" for key, value in facts(run)] + [""]
+        lines += [f"- {key}: {as_text(value)}" for key, value in facts(run)] + [""]
     for section in sections:
-        lines += [f"## {section.title}", ""]
-        lines += [f"{section.paper} of the paper.", ""] if section.paper else []
-        lines += [section.note, ""] if section.note else []
+        lines += [f"## {as_text(section.title)}", ""]
+        lines += [f"{as_text(section.paper)} of the paper.", ""] if section.paper else []
+        lines += [as_text(section.note), ""] if section.note else []
         for part in section.parts:
             if part.rows:
                 rows = [[cell.text for cell in cells] for cells in part.rows]
                 lines += [markdown(Table("", part.columns, rows)), ""]
-                lines += [part.note, ""] if part.note else []
+                lines += [as_text(part.note), ""] if part.note else []
     return "\n".join(lines)

@@ -9,8 +9,10 @@ from bench.harness.suite import Figure
 from bench.report.cells import Part
 from bench.report.figures import named
 from bench.report.kinds import KINDS
+from mpinn.system.errors import UsageError
 from mpinn.system.schema import read
 
+CONTRADICTIONS = (LookupError, TypeError, ValueError, ArithmeticError)  # between plan and records
 TABLES = ("table", "all", "nutshell")  # kinds of figure that draw nothing
 
 
@@ -34,16 +36,11 @@ def of_run(runs: Sequence[Run], titles: Sequence[str]) -> list[Section]:
         hosts = [
             (title, run) for title, run in zip(titles, runs, strict=True) if name in run.plan["suite"]["experiments"]
         ]
-        figures = [read(Figure, listed(figure)) for figure in about.get("figures", [])] or [Figure("table")]
+        figures = [read(Figure, figure) for figure in about.get("figures", [])] or [Figure("table")]
         for number, figure in enumerate(figures, start=1):
             anchor = name if number == 1 else f"{name}-{number}"
             found.append(section(name, anchor, figure.title or about["title"], figure, hosts))
     return found
-
-
-def listed(figure: dict[str, Any]) -> dict[str, Any]:
-    """Return a figure's description with `by` as a list; in older results it is one text."""
-    return {**figure, "by": [figure["by"]]} if isinstance(figure.get("by"), str) else figure
 
 
 def section(name: str, anchor: str, title: str, figure: Figure, hosts: list[tuple[str, Run]]) -> Section:
@@ -58,7 +55,13 @@ def section(name: str, anchor: str, title: str, figure: Figure, hosts: list[tupl
         if one["experiment"] == name and one["verdict"] == INVALID
     }
     notes += [f"INVALID, so without figures: {why}." for why in sorted(wrong)]
-    svg, parts = KINDS[figure.kind](name, figure, hosts)
+    try:
+        svg, parts = KINDS[figure.kind](name, figure, hosts)
+    except CONTRADICTIONS as error:
+        raise UsageError(
+            f"{hosts[0][1].directory}: the records of {name} do not have what its figure shows ({error!r}); "
+            "restore records.jsonl and plan.json, or measure it again"
+        ) from None
     if not svg and figure.kind not in TABLES:
         notes.append("Nothing could be drawn: no right result was recorded.")
     if figure.paper and not figure.published:

@@ -5,7 +5,6 @@ UsageError of one line that names the file.
 """
 
 import gzip
-import stat
 import struct
 import zipfile
 import zlib
@@ -15,12 +14,13 @@ from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import IO
 
+from mpinn.system import untrusted
 from mpinn.system.errors import UsageError
 
 CHUNK = 2**20  # bytes read at a time
 MAX_BYTES = 2**33  # of data in one file, uncompressed
-MAX_RATIO = 200  # of data to the size of their file; MNIST's is 5
-ANY_RATIO = 2**26  # bytes of data up to which the ratio does not matter
+MAX_RATIO = 50  # of data to the size of their file; MNIST's is 5
+ANY_RATIO = 2**24  # bytes of data up to which the ratio does not matter
 
 DAMAGED = (  # what gzip, zipfile and numpy raise for bytes that make no sense
     *(EOFError, OverflowError, RuntimeError, ValueError),
@@ -48,12 +48,8 @@ def named_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
     """Open a regular file; yield it with the most bytes of data that a file of its size may hold. Raises UsageError."""
-    with named_errors(path):
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"{path}: not a regular file")
-        with path.open("rb") as file:
-            yield file, min(MAX_BYTES, max(ANY_RATIO, MAX_RATIO * status.st_size))
+    with untrusted.opened(path) as file, named_errors(path):
+        yield file, min(MAX_BYTES, max(ANY_RATIO, MAX_RATIO * untrusted.size_of(file)))
 
 
 def unzipped(file: BufferedReader) -> Stream:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from mpinn.datasets.bounded import CHUNK, Stream, check_size, opened, unzipped
-from mpinn.datasets.exemplars import MOST_GREY, MOST_LABEL, Exemplars, checked
+from mpinn.datasets.exemplars import MOST_GREY, MOST_LABEL, MOST_PIXELS, Exemplars, check_pixels, checked
 from mpinn.system.errors import UsageError
 
-LONGEST_LINE = 2**24  # bytes
+LONGEST_LINE = 4 * MOST_PIXELS + 2**10  # bytes
 HEADER = re.compile("(\xef\xbb\xbf)? *[\"']?[A-Za-z_#]")  # the bytes are UTF-8's byte order mark
 INTEGER = re.compile(" *[0-9]{1,5} *")
 
@@ -27,6 +27,7 @@ def read_set(path: Path) -> Exemplars:
             except ValueError:
                 raise UsageError(f"{path}, {next(problems(lines, number, columns))}") from None
             columns = rows.shape[1]
+            check_pixels(columns - 1, str(path))
             labels += rows[:, 0].tobytes()
             images += rows[:, 1:].astype(np.uint8).tobytes()
     if not columns:

@@ -8,6 +8,7 @@ from mpinn.system.errors import UsageError
 
 MOST_GREY = 255
 MOST_LABEL = 2**16 - 1
+MOST_PIXELS = 2**20  # of an image: a first layer of 100 units then has 400 MB of weights
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ def check_images(images: np.ndarray, source: str) -> None:
             f"{source}: no images in an array of shape {images.shape}; "
             "expected (images, height, width) or (images, pixels), none of them 0"
         )
+
+
+def check_pixels(pixels: int, source: str) -> None:
+    """Raise UsageError for an image of more pixels than a network could learn."""
+    if pixels > MOST_PIXELS:
+        raise UsageError(f"{source}: images of {pixels:,} pixels; expected at most {MOST_PIXELS:,}: scale them down")
 
 
 def as_grey(values: np.ndarray, source: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mpinn.datasets import mnist
 from mpinn.datasets.bounded import opened, read, read_rest, unzipped
+from mpinn.datasets.exemplars import check_pixels
 from mpinn.system.errors import UsageError
 
 MAGIC = {"images": b"\x00\x00\x08\x03", "labels": b"\x00\x00\x08\x01"}  # bytes, in 3 dimensions and in 1
@@ -28,6 +29,7 @@ def read_array(path: Path, kind: str) -> np.ndarray:
             )
         header = read(stream, 4 * magic[-1], str(path))
         shape = struct.unpack(f">{magic[-1]}I", header)
+        check_pixels(math.prod(shape[1:]), str(path))
         content = read_rest(stream, math.prod(shape), limit, str(path))
         array = np.frombuffer(content, np.uint8).reshape(shape)
     if path.parent == mnist.DIRECTORY:

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mpinn.hosts.library import find
+from mpinn.system import untrusted
 from mpinn.system.errors import UsageError
 
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*", re.ASCII)
+
+READABLE = re.compile(r"\w[\w.@-]*", re.ASCII)  # of a hostfile: nothing that ssh takes for an option
+LARGEST_FILE = 2**20  # bytes
 
 FORMATS = {
     "openmpi": lambda address, mpi: f"{address} slots={mpi.slots} max_slots={mpi.max_ranks}",
@@ -29,10 +33,13 @@ def read(path: Path) -> list[Host]:
     """Return the hosts of a hostfile, at least one. Raises UsageError."""
     cure = "python -m mpinn.hosts hostfile makes one"
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}; {cure}") from None
+        lines = [line.strip() for line in untrusted.content(path, LARGEST_FILE).decode().splitlines()]
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not text: {error.reason}; {cure}") from None
     hosts = [Host(line.split()[0].partition(":")[0], line) for line in lines if line and not line.startswith("#")]
+    for host in hosts:
+        if not READABLE.fullmatch(host.address):
+            raise UsageError(f"{path}: {host.address[:60]!r} is no host; {cure}")
     if not hosts:
         raise UsageError(f"{path}: no hosts; {cure}")
     return hosts

@@ -1,10 +1,12 @@
 """Dataclasses as a schema: what a YAML mapping or a command line may hold, checked key by key, and as JSON Schema.
 
-The type of a field says what it holds: text, a number, true or false, a list or a further mapping. `entry` says the
-rest: help, unit, bounds, choices. A field with a default may be left out; one whose default is None may also be null.
+The type of a field says what it holds: text, a number, true or false, a list, a further mapping, or one whose keys are
+names. `entry` says the rest: help, unit, bounds, choices. A field with a default may be left out; one whose default is
+None may also be null. A dataclass with `OPEN = True` takes a mapping with further keys and forgets these.
 """
 
 import dataclasses
+import functools
 import math
 import re
 import reprlib
@@ -17,6 +19,10 @@ from mpinn.system.errors import UsageError, nearest
 T = TypeVar("T")
 
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+CHARACTERS = r"[^\x00-\x1f\x7f-\x9f\ud800-\udc7f]"  # of a line; not those that steer a terminal or are half of one
+PRINTABLE = rf"{CHARACTERS}*[^\s\x00-\x1f\x7f-\x9f\ud800-\udc7f]{CHARACTERS}*"  # and not blank
+KEY = re.compile(rf"{CHARACTERS}+")  # of a table
+LONGEST_INTEGER = 64  # bits
 JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
@@ -29,7 +35,7 @@ def entry(
     above: float = -math.inf,
     below: float = math.inf,
     choices: Sequence[str | int] = (),
-    pattern: str = r".*\S.*",
+    pattern: str = PRINTABLE,
     items: int = 1,
     default: Any = dataclasses.MISSING,
     **further: Any,
@@ -45,6 +51,7 @@ def entry(
     return dataclasses.field(default=default, metadata=about | further)
 
 
+@functools.cache
 def fields(kind: Any) -> dict[str, dataclasses.Field[Any]]:
     """Return the fields of a dataclass by name."""
     return {f.name: f for f in dataclasses.fields(kind)}
@@ -64,7 +71,7 @@ def read_fields(kind: type, content: Any, where: str = "", complete: bool = True
         raise UsageError(f"{prefix(where)}expected a mapping ('key: value' lines), got {shown(content)}")
     known = fields(kind)
     for key in content:
-        if key not in known:
+        if key not in known and not getattr(kind, "OPEN", False):
             raise UsageError(f"{prefix(where)}unknown key {shown(key)}{nearest(str(key), known)}")
     values = {}
     for name, field in known.items():
@@ -84,6 +91,7 @@ def check(kind: type, name: str, value: Any, where: str) -> Any:
     return checked(hints(kind)[name], field.metadata, value, where)
 
 
+@functools.cache
 def hints(kind: type) -> dict[str, Any]:
     """Return the types of the fields of a dataclass, without their `| None`."""
     return {name: required(hint) for name, hint in get_type_hints(kind).items()}
@@ -105,6 +113,11 @@ def is_list(hint: Any) -> bool:
     return get_origin(required(hint)) is tuple
 
 
+def is_table(hint: Any) -> bool:
+    """Return whether a type is a mapping whose keys are names, written in Python as dict[str, item]."""
+    return get_origin(required(hint)) is dict
+
+
 def takes_integers(hint: Any) -> bool:
     """Return whether a value of a type, or each item of a list, may be a whole number."""
     return int in alternatives(get_args(hint)[0] if is_list(hint) else hint)
@@ -117,8 +130,15 @@ def checked(hint: Any, about: Mapping[str, Any], value: Any, where: str) -> Any:
             raise UsageError(f"{where}: expected {expected(hint, about)}, got {shown(value)}")
         item = get_args(hint)[0]
         return tuple(checked(item, about, one, f"{where}[{index}]") for index, one in enumerate(value))
+    if is_table(hint):
+        item = get_args(hint)[1]
+        if not isinstance(value, dict) or not all(isinstance(key, str) and KEY.fullmatch(key) for key in value):
+            raise UsageError(f"{where}: expected {expected(hint, about)}, got {shown(value)}")
+        return {key: checked(item, about, one, f"{where}.{key}") for key, one in value.items()}
     if dataclasses.is_dataclass(hint):
         return read(hint, value, where)  # type: ignore[arg-type]
+    if hint is Any or (value is None and types.NoneType in alternatives(hint)):
+        return value
     for kind in alternatives(hint):
         if kind is float and type(value) in (int, str):
             value = as_float(value)
@@ -140,6 +160,8 @@ def allowed(about: Mapping[str, Any], value: Any) -> bool:
     """Return whether a value of the right type is one that its field takes."""
     if isinstance(value, str) or (about["choices"] and not isinstance(about["choices"][0], str)):
         return value in about["choices"] if about["choices"] else re.fullmatch(about["pattern"], value) is not None
+    if isinstance(value, int) and value.bit_length() > LONGEST_INTEGER:
+        return False
     within = about["least"] <= value <= about["most"]
     return bool(within and about["above"] < value < about["below"])
 
@@ -149,10 +171,14 @@ def expected(hint: Any, about: Mapping[str, Any]) -> str:
     if is_list(hint):
         fewest = {1: "one", 2: "two"}.get(about["items"], about["items"])
         return f"a list of at least {fewest}: {expected(get_args(required(hint))[0], about)}"
-    if dataclasses.is_dataclass(hint):
+    if is_table(hint):
+        return f"a mapping of names ({about['help']})"
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return f"a mapping of {', '.join(fields(hint))}"
     choices = " or ".join(map(str, about["choices"]))
     numbers = [kind for kind in alternatives(hint) if kind in (int, float)]
+    if hint is Any:
+        return f"a value ({about['help']})"
     if choices and not (numbers and isinstance(about["choices"][0], str)):
         return choices
     unit = f", {about['unit']}" if about["unit"] else ""
@@ -173,8 +199,20 @@ def prefix(where: str) -> str:
 
 def shown(value: Any) -> str:
     """Return a value for an error message, cut to a readable length."""
-    text = reprlib.repr(value)
+    try:
+        text = reprlib.repr(value)
+    except ValueError:  # Python writes no more than 4300 digits
+        text = "a number of too many digits"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def plain(value: Any) -> Any:
+    """Return what was read as JSON has it: dataclasses as mappings, tuples as lists."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def json_schema(kind: Any) -> dict[str, Any]:
@@ -198,9 +236,18 @@ def value_schema(hint: Any, about: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "array", "minItems": about["items"], "items": value_schema(get_args(hint)[0], about)}
     if dataclasses.is_dataclass(hint):
         return json_schema(hint)
+    if is_table(hint):
+        names = {"pattern": f"^{KEY.pattern}$"}
+        return {
+            "type": "object",
+            "propertyNames": names,
+            "additionalProperties": value_schema(get_args(hint)[1], about),
+        }
+    if hint in (Any, types.NoneType):
+        return {} if hint is Any else {"type": "null"}
     if len(alternatives(hint)) > 1:
-        numbers = [value_schema(kind, {**about, "choices": ()}) for kind in alternatives(hint) if kind is not str]
-        return {"anyOf": [*numbers, value_schema(str, about)]}
+        others = {**about, "choices": ()}
+        return {"anyOf": [value_schema(kind, about if kind is str else others) for kind in alternatives(hint)]}
     if about["choices"]:
         return {"type": JSON_TYPES[hint], "enum": list(about["choices"])}
     if hint is str:

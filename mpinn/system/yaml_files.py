@@ -5,17 +5,23 @@ from typing import Any
 
 import yaml
 
+from mpinn.system import untrusted
 from mpinn.system.errors import UsageError
+from mpinn.system.schema import shown
 
-LARGEST_FILE = 2**18  # characters; the longest file that ships has a tenth of them
+LARGEST_FILE = 2**16  # bytes; the longest file that ships has a tenth of them
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML in which nothing is said twice: no repeated key; no alias and no merge, which can grow without end."""
+    """Safe YAML without tags; nothing is said twice: no repeated key; no alias and no merge, which grow without end."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()
+        mark: Any = event.start_mark
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", self.peek_event().start_mark)
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", mark)
+        if getattr(event, "tag", None) is not None:
+            raise yaml.composer.ComposerError(None, None, "tags are not allowed", mark)
         return super().compose_node(parent, index)
 
     def flatten_mapping(self, node: Any) -> None:
@@ -34,7 +40,7 @@ def parse(text: str) -> Any:
     """Return what a YAML text says. Raises UsageError with line, column and reason."""
     try:
         return yaml.load(text, Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"not valid YAML: {problem(error)}") from None
 
 
@@ -47,21 +53,15 @@ def problem(error: Exception) -> str:
 
 def read(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file, {} for an empty file. Raises UsageError that names the file."""
+    text = untrusted.content(path, LARGEST_FILE)
     try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+        content = parse(text.decode())
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not valid YAML: {error.reason}") from None
-    if len(text) > LARGEST_FILE:
-        raise UsageError(f"{path}: longer than {LARGEST_FILE:,} characters; is it the right file?")
-    try:
-        content = parse(text)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected a mapping ('key: value' lines), got {type(content).__name__}")
+        raise UsageError(f"{path}: expected a mapping ('key: value' lines), got {shown(content)}")
     return content

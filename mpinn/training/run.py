@@ -232,7 +232,8 @@ class Run:
     def answer_odd_replicas(self, problem: ReplicaError) -> None:
         """Go back to the last snapshot. Raises MpinnError, on every rank, where there is none."""
         world, store = self.team.world, self.store
-        saved = world.on_root(lambda: snapshots.load(store.directory) if store else None)
+        exemplars = self.team.schedule.exemplars
+        saved = world.on_root(lambda: snapshots.load(store.directory, exemplars) if store else None)
         why = recovery.odd_replicas(self.state, problem.odd)
         fingerprint = self.facts.data.fingerprint
         back = recovery.after_odd_replicas(self.state, self.settings, fingerprint, saved, problem.odd, self.seconds)

@@ -56,10 +56,11 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch, supervisi
     if store:
         world.on_root(lambda: store.begin(resumed, again))
     lock = lock_result(world, options, job)
-    snapshot = world.on_root(partial(snapshots.load, resumed)) if resumed else None
+    data = share_data(world, options)
+    exemplars = len(data.train_labels)
+    snapshot = world.on_root(partial(snapshots.load, resumed, exemplars)) if resumed else None
     if store and snapshot:
         world.on_root(lambda: store.adopt(snapshot))
-    data = share_data(world, options)
     stopwatch.lap("data")
     listener = Listener(options.time_limit)
     options = world.on_root(partial(with_snapshot, given, snapshot, store, data))

@@ -7,6 +7,7 @@ master weights; the vectors that the merge's rule remembers; the last good weigh
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import platform
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,18 +23,22 @@ from mpinn import config
 from mpinn.merging.master import Master
 from mpinn.merging.rules import RULES
 from mpinn.model.network import Network
-from mpinn.system import files
+from mpinn.parallel.schedule import Schedule
+from mpinn.system import files, untrusted
 from mpinn.system.errors import UsageError
 from mpinn.system.locks import Lock
+from mpinn.system.schema import plain
+from mpinn.system.untrusted import LONGEST_JSON, json_value
+from mpinn.training import snapshot_header
+from mpinn.training.snapshot_header import MOST_EPOCHS, SCHEMA_VERSION
 from mpinn.training.state import RunState
 
 log = logging.getLogger("mpinn")
 
 MAGIC = b"MPINNSNP"
-SCHEMA_VERSION = 3  # 2 is read, too: it knew block momentum's velocity only
 SUFFIX = ".mpinn"
 KEPT = 3
-SIZE_LIMIT = 3 * 4 * config.MOST_PARAMETERS + 2**26  # bytes
+CHUNK = 2**20  # bytes of which the checksum is made at a time
 HISTORY = ("epochs", "partial", "divergences", "failures", "seconds")  # of a state, as they are in the header
 
 
@@ -76,7 +81,7 @@ def encode(snapshot: Snapshot) -> bytes:
         "moments": RULES[snapshot.settings["merge"]].moments,
         "good": state.good is not None,
         "good_epoch": state.good_epoch,
-        "history": {name: getattr(state, name) for name in HISTORY},
+        "history": {name: getattr(state, name) for name in HISTORY} | {"epochs": state.epochs[-MOST_EPOCHS:]},
     }
     text = json.dumps(header, allow_nan=False).encode()
     vectors = [state.master.weights, *state.master.moments, *([] if state.good is None else [state.good])]
@@ -86,40 +91,60 @@ def encode(snapshot: Snapshot) -> bytes:
 
 def decode(content: bytes, name: str) -> Snapshot:
     """Return the snapshot in the bytes of a file. Raises UsageError that names the file."""
-    if content[:8] != MAGIC:
-        raise UsageError(f"{name}: not a snapshot of mpinn")
-    if len(content) < 44 or hashlib.sha256(content[:-32]).digest() != content[-32:]:
-        raise UsageError(f"{name}: damaged snapshot: its checksum is wrong; take an earlier one")
+    return read(io.BytesIO(content), len(content), name)
+
+
+def read(file: BinaryIO, size: int, name: str) -> Snapshot:
+    """Return the snapshot in a file of so many bytes. Raises UsageError that names the file.
+
+    Nothing is allocated for vectors before the header, the size and the checksum are right.
+    """
     try:
-        (length,) = struct.unpack_from("<I", content, 8)
-        header = json.loads(content[12 : 12 + length])
-        schema = header["schema_version"]
-        if schema > SCHEMA_VERSION:
-            raise UsageError(f"{name}: written by a newer mpinn (schema {schema}); update mpinn")
-        if schema < 2:
-            raise UsageError(f"{name}: written by an older mpinn (schema {schema}); start anew")
-        settings = {key: config.check(key, header["settings"][key], f"{name}: {key}") for key in config.WEIGHTS}
-        moments = RULES[settings["merge"]].moments
-        held = header["moments"] if schema > 2 else ["velocity"] * header["velocity"]
-        if held != list(moments):
-            raise UsageError(f"{name}: holds {held}, but {settings['merge']} remembers {list(moments)}; start anew")
-        good = header["good"] if schema > 2 else header["velocity"]
-        vectors = np.frombuffer(content[12 + length : -32], "<f4").astype(np.float32)
-        vectors = vectors.reshape(1 + len(moments) + good, config.network_of(settings).parameters)
-        history = {key: header["history"][key] for key in HISTORY}
-        answers = history["divergences"]
-        momentum = answers[-1]["block_momentum"] if answers else settings["block_momentum"] or 0.0
-        state = RunState(
-            int(header["epoch"]),
-            int(header["round"]),
-            Master(vectors[0], vectors[1 : 1 + len(moments)], momentum),
-            vectors[-1] if good else None,
-            int(header["good_epoch"]),
-            **history,
-        )
-        return Snapshot(settings, header["data"], header["kernel_id"], str(header.get("job", "")), state)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, struct.error) as error:
-        raise UsageError(f"{name}: damaged snapshot: {type(error).__name__}; take an earlier one") from None
+        if file.read(8) != MAGIC:
+            raise UsageError("not a snapshot of mpinn")
+        header, settings = snapshot_header.checked(json_value(read_part(file, LONGEST_JSON)))
+        network = config.network_of(settings)
+        shape = (1 + len(header.moments) + header.good, network.parameters)
+        begin = file.tell()
+        if size != begin + 4 * shape[0] * shape[1] + 32:
+            raise UsageError(f"damaged snapshot: {size:,} bytes are not those of its header; take an earlier one")
+        if checksum(file, size - 32) != file.read(32):
+            raise UsageError("damaged snapshot: its checksum is wrong; take an earlier one")
+        file.seek(begin)
+        vectors = np.frombuffer(file.read(size - 32 - begin), "<f4").reshape(shape).astype(np.float32)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
+    except (ValueError, MemoryError) as error:
+        raise UsageError(f"{name}: damaged snapshot: {error or 'too large'}; take an earlier one") from None
+    history = plain(header.history)
+    answers = history["divergences"]
+    momentum = answers[-1]["block_momentum"] if answers else settings["block_momentum"] or 0.0
+    state = RunState(
+        header.epoch,
+        header.round,
+        Master(vectors[0], vectors[1 : 1 + len(header.moments)], momentum),
+        vectors[-1] if header.good else None,
+        header.good_epoch,
+        **history,
+    )
+    return Snapshot(settings, header.data, header.kernel_id, header.job, state)
+
+
+def read_part(file: BinaryIO, most: int) -> bytes:
+    """Return bytes before which their number, uint32, is written. Raises ValueError."""
+    (length,) = struct.unpack("<I", file.read(4).ljust(4, b"\0"))
+    if length > most:
+        raise ValueError(f"a header of {length:,} bytes")
+    return file.read(length)
+
+
+def checksum(file: BinaryIO, end: int) -> bytes:
+    """Return the SHA-256 of a file from its beginning to `end`, where the file then stands."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(min(CHUNK, end - file.tell())):
+        digest.update(chunk)
+    return digest.digest()
 
 
 class Store:
@@ -201,27 +226,32 @@ def newest(directory: Path, job: str) -> Path | None:
     return None
 
 
-def load(path: Path) -> Snapshot:
-    """Return the snapshot in a file, or the newest good one of a directory. Raises UsageError."""
+def load(path: Path, exemplars: int | None = None) -> Snapshot:
+    """Return the snapshot in a file, or the newest good one of a directory. Raises UsageError.
+
+    exemplars: of the training set, where it is known; a snapshot of more rounds than an epoch has is not good.
+    """
     if not path.is_dir():
-        return load_file(path)
+        return load_file(path, exemplars)
     problem = f"{path}: no snapshot (*{SUFFIX}) in this directory"
     for file in paths(path):
         try:
-            return load_file(file)
+            return load_file(file, exemplars)
         except UsageError as error:
             problem = str(error)
             log.warning("%s", problem)
     raise UsageError(problem)
 
 
-def load_file(path: Path) -> Snapshot:
+def load_file(path: Path, exemplars: int | None = None) -> Snapshot:
     """Return the snapshot in a file. Raises UsageError."""
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > SIZE_LIMIT:
-                raise UsageError(f"{path}: not a snapshot of mpinn: larger than any can be")
-            return decode(file.read(size), str(path))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; give a snapshot file or directory") from None
+    with untrusted.opened(path) as file:
+        snapshot = read(file, untrusted.size_of(file), str(path))
+    if exemplars:
+        rounds = Schedule(exemplars, snapshot.settings["workers"], snapshot.settings["worker_batch"]).rounds
+        if snapshot.state.round > rounds:
+            raise UsageError(
+                f"{path}: damaged snapshot: {snapshot.state.round:,} rounds of an epoch that has {rounds:,} on these "
+                "data; take an earlier one, or give the same --data"
+            )
+    return snapshot

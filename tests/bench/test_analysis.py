@@ -10,7 +10,6 @@ from bench.analysis.results import Run
 from bench.harness import oracle
 from bench.harness.records import Record
 from bench.harness.suite import Check, Point
-from bench.report.sections import listed
 
 
 def record(point: str, repeat: int, seconds: float, **changes: Any) -> Record:
@@ -125,8 +124,3 @@ def test_points_that_must_learn_the_same_share_an_oracle(tmp_path: Path) -> None
     points = [point(), point(name="q", ranks=1, options={"epochs": 5}), point(name="r", workers=8)]
     found = oracle.distinct(tmp_path, points)
     assert [(one.name, epochs) for one, _, epochs in found] == [("q", 5), ("r", 2)]
-
-
-def test_a_figure_of_an_older_result_is_read() -> None:
-    assert listed({"kind": "lines", "by": "merge"})["by"] == ["merge"]
-    assert listed({"kind": "lines", "by": ["merge"]})["by"] == ["merge"] and "by" not in listed({"kind": "lines"})

@@ -254,7 +254,8 @@ def test_status_0_means_that_training_is_done(data: list[str], tmp_path: Path, h
     where = ["--checkpoint", str(tmp_path / "s")] if how == "restart" else []
     program = (
         "import sys; from pathlib import Path; from mpinn.hosts import launcher; from mpinn import launch\n"
-        "path = Path(sys.argv.pop(1)); found = launcher.find_launcher(); launch.check_launcher = lambda launcher: None\n"
+        "path = Path(sys.argv.pop(1)); found = launcher.find_launcher()\n"
+        "launch.check_launcher = lambda launcher: None\n"
         "launch.find_launcher = lambda: launcher.Launcher(path, found.vendor, found.version)\n"
         "launch.run_command(launch.main)"
     )

@@ -179,7 +179,7 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nname: *c\n"
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "expected a mapping ('key: value' lines), got None"),
+        ("", "name: missing; expected text"),
         ("- a\n- b\n", "expected a mapping ('key: value' lines), got ['a', 'b']"),
         ("name: [unclosed\n", "not valid YAML: "),
         ("name: a\n\tb: c\n", "not valid YAML: "),
@@ -187,13 +187,13 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nname: *c\n"
         ("name: a\nname: b\n", "not valid YAML: line 1, column 1: a key is given twice"),
         (
             "name: !!python/object/apply:os.system ['true']\n",
-            "not valid YAML: line 1, column 7: could not determine a constructor",
+            "not valid YAML: line 1, column 7: tags are not allowed",
         ),
         ("? [a, b]\n: c\n", "not valid YAML: "),
         ("a: " + "{a: " * 9000, "not valid YAML: maximum recursion depth exceeded"),
         ("a: 2024-13-45\n", "not valid YAML: "),
         ("1: a\n", "unknown key 1"),
-        ("# " + "x" * 2**20 + "\nname: a\n", "expected a mapping"),
+        ("# " + "x" * 2**20 + "\nname: a\n", "1,048,587 bytes, but at most 65,536 are read"),
     ],
 )
 def test_a_file_that_is_no_profile_is_refused_in_one_line(text: str, complaint: str, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.yml", "."])
 def test_a_file_that_cannot_be_read_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"cannot be read|not a regular file"):
         load(tmp_path / name)
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,29 +21,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpinn import config
-from mpinn.config import Options
+from mpinn.config import Options, Settings
 from mpinn.merging.master import Master
 from mpinn.merging.rules import RULES
 from mpinn.model.network import weights_sha256
+from mpinn.parallel.phases import PHASES
 from mpinn.system.errors import MpinnError, UsageError
-from mpinn.training import snapshots
+from mpinn.training import recovery, snapshots
 from mpinn.training.snapshots import Snapshot, Store
 from mpinn.training.state import RunState
 
+SPREAD = {"min": 0.25, "mean": 0.5, "max": 1.0}
+PART = {"train_seconds": 1.5, "phases": dict.fromkeys(PHASES, SPREAD)}
+ACCURACIES = {"train_accuracy": 90.5, "test_accuracy": None}
+
+
+def row(epoch: int) -> dict[str, Any]:
+    """Return an epoch as training notes it."""
+    return {"epoch": epoch, **ACCURACIES, **PART, "evaluate_seconds": 0.5, "weights_sha256": "0" * 64}
+
+
+def settings_of(merge: str, seed: int = 0) -> Settings:
+    return config.resolve(Options(layers=(9, 4, 3), merge=merge, seed=seed), 100, 9, 3, 1000, 4)
+
 
 def snapshot(epoch: int = 2, round_: int = 5, merge: str = "block-momentum", seed: int = 0) -> Snapshot:
-    settings = config.resolve(Options(layers=(9, 4, 3), merge=merge, seed=seed), 100, 9, 3, 1000, 4)
+    settings = settings_of(merge, seed)
     weights = settings.network.initial_weights(seed)
     moments = np.stack([weights * (2 + i) for i in range(len(RULES[merge].moments))] or [weights])
     master = Master(weights, moments[: len(RULES[merge].moments)], settings.momentum)
     good = weights * 3 if len(master.moments) else None
-    return Snapshot(
-        settings.determines_weights,
-        "c0ffee",
-        "native-1",
-        "0123456789ab",
-        RunState(epoch, round_, master, good, epoch - 1),
-    )
+    rows = [row(number) for number in range(1, epoch)]
+    state = RunState(epoch, round_, master, good, max(1, epoch - 1), rows)
+    return Snapshot(settings.determines_weights, "c0ffee", "native-1", "0123456789ab", state)
 
 
 @pytest.mark.parametrize("merge", sorted(RULES))
@@ -68,8 +79,10 @@ def test_everything_that_a_state_remembers_is_saved(tmp_path: Path) -> None:
     """A field that is added to the state must be saved, or be one that is not to be."""
     saved = snapshot()
     state = saved.state
-    state.epochs, state.partial = [{"epoch": 1}], {"train_seconds": 1.5, "phases": {}}
-    state.divergences, state.failures = [{"block_momentum": 0.25}], [{"cause": "lost"}]
+    state.partial = PART
+    state.divergences = [recovery.after_divergence(state, settings_of("block-momentum"), 5, "nan").divergences[0]]
+    state.divergences[0]["block_momentum"] = 0.25
+    state.failures = [recovery.failure("lost", (3, "node1"), state, 1.5), recovery.failure("restarted", None, state, 2)]
     state.seconds, state.status, state.error = 2.5, "failed", "why"
     loaded = snapshots.load(Store(tmp_path, "0123456789ab").save(saved)).state
     for field in dataclasses.fields(RunState):
@@ -164,7 +177,7 @@ def test_killed_while_writing_the_last_good_snapshot_is_there(tmp_path: Path) ->
         "import sys; sys.path.insert(0, '.')\n"
         "from pathlib import Path; from tests.training.test_snapshots import Store, snapshot\n"
         "store = Store(Path(sys.argv[1]), 'job'); store.save(snapshot(1)); print('saving', flush=True)\n"
-        "for epoch in range(2, 10**9): store.save(snapshot(epoch))\n"
+        "for round_ in range(10**9): store.save(snapshot(2, round_))\n"
     )
     last = 0
     for trial in range(8):
