@@ -98,8 +98,12 @@ def result(weights: str, accuracy: float = 90.0, kernel: str = "k") -> dict[str,
         (result("b"), result("a"), ["weights after epoch 1"]),
         (result("a", 91), result("a"), ["train_accuracy after epoch 1", "train_accuracy after epoch 2"]),
         (result("b", 90.5, "other"), result("a"), []),  # other bits, but as accurate
+        (result("b", 90.9, "other"), result("a"), []),
+        (result("b", 91.1, "other"), result("a"), ["train_accuracy after epoch 1", "train_accuracy after epoch 2"]),
+        (result("b", 88.9, "other"), result("a"), ["train_accuracy after epoch 1", "train_accuracy after epoch 2"]),
         (result("b", 92, "other"), result("a"), ["train_accuracy after epoch 1", "train_accuracy after epoch 2"]),
-        (result("a"), result("a") | {"kernel_error": 1e-3}, ["reference's"]),
+        (result("a"), result("a") | {"kernel_error": 0.9e-5}, []),
+        (result("a"), result("a") | {"kernel_error": 1.1e-5}, ["reference's"]),
     ],
 )
 def test_what_the_oracle_does_not_read_is_a_fault(mine: dict, right: dict, said: list[str]) -> None:  # type: ignore[type-arg]

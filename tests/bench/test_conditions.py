@@ -122,6 +122,62 @@ def test_what_disturbs_is_named_and_degrades(tmp_path: Path, after: dict[str, ob
     assert verdict_ == DEGRADED and len(reasons) == 1 and said in reasons[0] and ":" in reasons[0]
 
 
+def stat(busy: float = 0, steal: float = 0, idle: float = 0) -> dict[str, object]:
+    """Return /proc/stat so many seconds later than the board's."""
+    return {"proc/stat": f"cpu  {1000 + 100 * busy:.0f} 0 500 {8000 + 100 * idle:.0f} 100 0 0 {100 * steal:.0f}"}
+
+
+def clocks(slow: float) -> dict[str, object]:
+    """Return the tables of both clusters after 100 s of which `slow` were at 480 MHz, not at 1800."""
+    table = f"480000 {1000 + 100 * slow:.0f}\n1800000 {5000 + 100 * (100 - slow):.0f}"
+    return {f"{CPU}/cpufreq/policy{policy}/stats/time_in_state": table for policy in (0, 4)}
+
+
+# The most that leaves a run undisturbed, and the least that does not. Of a run of 10 s; the profile expects 1500 MHz.
+LIMITS = [
+    (stat(busy=2.5), stat(busy=2.6), "other processes used 0.3 CPUs"),
+    (stat(steal=2, idle=98), stat(steal=2.1, idle=97.9), "the hypervisor took 2%"),
+    (clocks(slow=26.1), clocks(slow=26.2), "clock 1454 of 1500 MHz"),
+    ({"proc/vmstat": "pswpin 138\npswpout 148"}, {"proc/vmstat": "pswpin 139\npswpout 148"}, "257 pages swapped"),
+    ({"proc/meminfo": f"MemAvailable: {64 << 10} kB"}, {"proc/meminfo": f"MemAvailable: {63 << 10} kB"}, "63 MiB"),
+    (
+        {"sys/class/thermal/thermal_zone0/temp": 79900},
+        {"sys/class/thermal/thermal_zone0/temp": 80000},
+        "80 degrees Celsius",
+    ),
+]
+
+
+@pytest.mark.parametrize("good, bad, said", LIMITS)
+def test_a_little_disturbs_nothing_and_a_little_more_does(
+    tmp_path: Path, good: dict[str, object], bad: dict[str, object], said: str
+) -> None:
+    assert PI.limits.temperature_c == 80
+    assert verdict.judge([], [between(tmp_path / "good", good)], PI) == (VALID, [])
+    verdict_, reasons = verdict.judge([], [between(tmp_path / "bad", bad)], PI)
+    assert verdict_ == DEGRADED and len(reasons) == 1 and said in reasons[0]
+
+
+def test_what_ran_before_a_measurement_disturbs_too(tmp_path: Path) -> None:
+    quiet = between(tmp_path, {})
+    assert verdict.disturbances(quiet | {"busy_before": 0.2}, PI) == []
+    (reason,) = verdict.disturbances(quiet | {"busy_before": 0.3}, PI)
+    assert "other processes used 0.3 CPUs" in reason
+
+
+def test_being_slowed_down_for_heat_meanwhile_degrades(tmp_path: Path) -> None:
+    counts = [
+        f"{CPU}/cpu{cpu}/thermal_throttle/{part}_throttle_count" for cpu in (0, 1) for part in ("core", "package")
+    ]
+    write(tmp_path, dict.fromkeys(counts, 7))
+    quiet = between(tmp_path, {})
+    assert quiet["throttled"] == 0 and verdict.judge([], [quiet], PI) == (VALID, [])
+    first = conditions.reading(tmp_path)
+    last = conditions.reading(write(tmp_path, {counts[0]: 9, counts[3]: 8})) | {"monotonic": first["monotonic"] + 10}
+    verdict_, reasons = verdict.judge([], [conditions.between(first, last, [], 0.0)], PI)
+    assert verdict_ == DEGRADED and len(reasons) == 1 and "slowed down for heat 3 times" in reasons[0]
+
+
 def test_a_wrong_result_is_invalid_whatever_the_conditions(tmp_path: Path) -> None:
     assert verdict.judge(["wrong"], [between(tmp_path, {})], PI) == (INVALID, ["wrong"])
 

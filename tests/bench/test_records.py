@@ -62,6 +62,14 @@ def test_a_newer_schema_is_refused_and_says_so(tmp_path: Path) -> None:
         records.read(tmp_path)
 
 
+def test_what_is_measured_again_stands_for_what_was_measured_before(tmp_path: Path) -> None:
+    for repeat, point, seconds in ((0, "p", 9.0), (1, "p", 2.0), (0, "q", 3.0), (0, "p", 1.0)):
+        records.append(tmp_path, RECORD | {"repeat": repeat, "point": point, "metrics": {"seconds": seconds}})
+    found = [(one["point"], one["repeat"], one["metrics"]["seconds"]) for one in records.existing(tmp_path)]
+    assert sorted(found) == [("p", 0, 1.0), ("p", 1, 2.0), ("q", 0, 3.0)]
+    assert len(records.read(tmp_path)) == 4  # the file forgets nothing
+
+
 def test_a_directory_without_records_says_how_to_make_some(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="bench run"):
         records.existing(tmp_path)
