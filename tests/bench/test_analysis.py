@@ -192,6 +192,29 @@ def test_what_the_oracle_does_not_read_is_a_fault(mine: dict, right: dict, said:
     assert len(found) == len(said) and all(words in fault for words, fault in zip(said, found, strict=True))
 
 
+def test_a_fault_says_what_is_wrong_and_where() -> None:
+    mine, right = result("a", 91), result("a")
+    assert oracle.faults(point(), mine, right)[0] == "train_accuracy after epoch 1 is 91.00, the serial oracle's 90.00"
+    for one in (mine, right):
+        one["epochs"][1]["test_accuracy"] = 50.0 if one is mine else 49.0
+    words = "test_accuracy after epoch 2 is 50.00, the serial oracle's 49.00"
+    assert oracle.faults(point(), mine, right)[-1] == words
+    mine["epochs"][1]["weights_sha256"] = "b"
+    words = "the weights after epoch 2 are not the serial oracle's: the result is wrong"
+    assert oracle.faults(point(), mine, right)[-1] == words
+    assert oracle.faults(point(), result("a"), result("a") | {"kernel_error": 2.5e-5}) == [
+        "the kernel's weights are 2.5e-05 from the reference's after one worker batch (at most 1e-05): "
+        "build it again with pip install"
+    ]
+
+
+def test_bits_are_compared_only_where_every_rank_has_the_oracles_kernel() -> None:
+    mixed = result("b")
+    mixed["environment"]["same_kernel_everywhere"] = False
+    assert oracle.faults(point(), mixed, result("a")) == []
+    assert oracle.faults(point(), result("b", kernel="x"), result("a")) == []
+
+
 def test_only_so_many_epochs_are_compared_as_the_oracle_learned() -> None:
     mine = result("a")
     mine["epochs"][1]["weights_sha256"] = "b"
@@ -202,7 +225,15 @@ def test_only_so_many_epochs_are_compared_as_the_oracle_learned() -> None:
 def test_checks_bound_accuracies() -> None:
     low, high = Check("train_accuracy", 2, 0, 80), Check("train_accuracy", 2, 85, 95)
     assert len(oracle.faults(point(checks=(low, high)), result("a"), result("a"))) == 1
-    late = Check("train_accuracy", 9, 99, 100)
+    for edge in (Check("train_accuracy", 2, 90, 95), Check("train_accuracy", 2, 80, 90)):
+        assert oracle.faults(point(checks=(edge,)), result("a"), result("a")) == []
+    words = "train_accuracy after epoch 2 is 90.0, not 0 to 80"
+    assert oracle.faults(point(checks=(low,)), result("a"), result("a")) == [words]
+    unknown = Check("test_accuracy", 1, 0, 100)
+    assert oracle.faults(point(checks=(unknown,)), result("a"), result("a")) == [
+        "test_accuracy after epoch 1 is None, not 0 to 100"
+    ]
+    late = Check("train_accuracy", 3, 99, 100)
     assert oracle.faults(point(checks=(late,)), result("a"), result("a")) == []
 
 
