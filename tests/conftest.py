@@ -17,8 +17,10 @@ MPI_TESTS = Path(__file__).parent / "mpi"
 NAMED_TESTS = [Path(__file__).parent / name for name in ("deployment", "browser", "board")]
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is slow
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=3000)
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-hypothesis.settings.load_profile("thorough" if THOROUGH else "any machine")
+hypothesis.settings.register_profile(  # a counterexample is enough, and the same ones each time
+    "mutants", deadline=None, derandomize=True, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machine"))
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
     os.environ.setdefault(variable, "1")
 

@@ -63,6 +63,14 @@ def test_a_record_has_what_is_needed_to_trust_it(measured: Path) -> None:
         assert str(measured) not in one["command"] and one["command"].startswith(launcher)
 
 
+def test_a_speed_leaves_out_the_warm_up_and_is_the_median_of_the_rest(measured: Path) -> None:
+    for one in recorded(measured):
+        seconds = [row["train_seconds"] for row in json.loads((measured / one["result"]).read_text())["epochs"]]
+        assert len(seconds) == 3 and one["official"]
+        assert one["metrics"]["epoch_seconds"] == pytest.approx(sum(seconds[1:]) / 2)
+        assert one["metrics"]["exemplars_per_second"] == pytest.approx(2 * 1010 / sum(seconds[1:]))
+
+
 def test_seeds_are_the_repeats_where_that_is_asked(measured: Path) -> None:
     assert {(one["experiment"], one["repeat"], one["seed"]) for one in recorded(measured)} == {
         ("growth", 0, 0), ("growth", 1, 1), ("strong", 0, 0), ("strong", 1, 0),
@@ -148,10 +156,11 @@ def test_a_run_beside_a_busy_loop_is_degraded(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_here_is_left_out_and_said(tmp_path: Path) -> None:
     peer = {"title": "Go", "program": "peers.go", "mpi": False, "options": {"exemplars": 100}, "repeats": 1}
-    suite = write_suite(tmp_path, experiments={"go": peer, "one": {"title": "One", "repeats": 1}})
+    experiments = {"go": peer, "one": {"title": "One", "repeats": 1}}
+    suite = write_suite(tmp_path, experiments=experiments, minimum_seconds=3600)
     ran = bench("run", suite, "--out", tmp_path / "out", PATH="/nonexistent")
     assert ran.returncode == 0 and "left out  go #1: no Go" in ran.stderr, ran.stderr
-    assert [one["point"] for one in recorded(tmp_path / "out")] == ["one"]
+    assert [(one["point"], one["official"]) for one in recorded(tmp_path / "out")] == [("one", False)]
     assert bench("report", tmp_path / "out").returncode == 0
     assert "Left out: no Go" in (tmp_path / "out" / "report.html").read_text()
 

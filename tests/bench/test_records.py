@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.harness import oracle, records, result_file
-from mpinn.system.errors import UsageError
+from bench.harness import measure, oracle, records, result_file
+from mpinn.system.errors import MpinnError, UsageError
 
 RECORD = {
     "suite": "s", "experiment": "p", "point": "p", "repeat": 0, "program": "train", "ranks": 1, "workers": 1, "seed": 0,
@@ -61,15 +61,44 @@ def test_a_damaged_line_is_refused_by_its_number(tmp_path: Path, line: str) -> N
         records.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"metrics": []}, {"reasons": {}}, {"repeat": "0"}, {"suite": 3}, {"point": None}, {"verdict": None}],
+)
+def test_a_record_with_a_field_of_another_kind_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    records.append(tmp_path, RECORD | change)
+    words = f"{tmp_path / records.FILE}, line 1: not a record; restore the file or start with another --out"
+    with pytest.raises(UsageError) as raised:
+        records.read(tmp_path)
+    assert str(raised.value) == words
+
+
+def test_a_file_that_cannot_be_read_or_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / records.FILE).mkdir()
+    with pytest.raises(UsageError, match=r"records\.jsonl: cannot be read: Is a directory"):
+        records.read(tmp_path)
+    with pytest.raises(MpinnError, match=r"records\.jsonl: cannot be written: Is a directory; free space, then run"):
+        records.append(tmp_path, RECORD)
+
+
 def test_a_newer_schema_is_refused_and_says_so(tmp_path: Path) -> None:
     (tmp_path / records.FILE).write_text(json.dumps(RECORD | {"schema_version": 99}) + "\n")
-    with pytest.raises(UsageError, match="newer"):
+    with pytest.raises(UsageError, match=r"jsonl, line 1: written by a newer bench; update mpinn$"):
         records.read(tmp_path)
 
 
+def test_what_is_measured_again_stands_for_what_was_measured_before(tmp_path: Path) -> None:
+    for repeat, point, seconds in ((0, "p", 9.0), (1, "p", 2.0), (0, "q", 3.0), (0, "p", 1.0)):
+        records.append(tmp_path, RECORD | {"repeat": repeat, "point": point, "metrics": {"seconds": seconds}})
+    found = [(one["point"], one["repeat"], one["metrics"]["seconds"]) for one in records.existing(tmp_path)]
+    assert sorted(found) == [("p", 0, 1.0), ("p", 1, 2.0), ("q", 0, 3.0)]
+    assert len(records.read(tmp_path)) == 4  # the file forgets nothing
+
+
 def test_a_directory_without_records_says_how_to_make_some(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="bench run"):
-        records.existing(tmp_path)
+    for directory in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(UsageError, match=rf"no records.jsonl .*bench run SUITE --out {directory}` makes them$"):
+            records.existing(directory)
 
 
 plain = st.recursive(

@@ -38,6 +38,19 @@ def test_the_sum_is_the_same_in_any_order_and_grouping(data: st.DataObject) -> N
     )  # a term is off by a unit at most, 2^-q / sum(n) < 2^-38
 
 
+@pytest.mark.parametrize("exemplars", [1, 2, 3, 64, 65, 6400, 60_000, 2**16, 2**16 + 1])
+def test_terms_are_rounded_as_finely_as_any_sum_of_them_stays_exact(exemplars: int) -> None:
+    """A grid step more or less would be other weights, in every run."""
+    unit = np.spacing(mean.rounding_constant(exemplars))
+    most = 2 ** (exemplars - 1).bit_length() * mean.LIMIT  # of a sum, for all rounds of up to as many exemplars
+    assert most / unit == 2.0**52
+    fine = np.array([[unit * 5.25], [unit * 5.75], [-unit * 5.25]])
+    for weights, steps in zip(fine, (5, 6, -5), strict=True):
+        total = np.zeros(1)
+        mean.add_rounded(total, weights[None], np.array([1]), mean.rounding_constant(exemplars))
+        assert total[0] == steps * unit
+
+
 @pytest.mark.parametrize("add", [mean.add_rounded, native_merge.add_rounded])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 8192.0, -8192.0, 1e30])
 def test_a_weight_that_is_no_number_or_too_large_is_noticed(add, value: float) -> None:  # type: ignore[no-untyped-def]

@@ -1,7 +1,9 @@
 """Parallel rounds against the serial oracle: the same workers on one rank."""
 
+import itertools
 import os
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from mpinn.datasets import Dataset
 from mpinn.merging.master import Master
 from mpinn.merging.rules import RULES, Rule
 from mpinn.model.network import Network
+from mpinn.parallel import exchange
+from mpinn.parallel import round as round_module
 from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.round import ReplicaError, Team
 from mpinn.parallel.stop_requests import Listener
@@ -169,6 +173,30 @@ def test_one_workers_runaway_weights_are_told_to_every_rank(world: World, throug
     assert progress.round == 0 and progress.requests.diverged
 
 
+@pytest.mark.mpi(min_size=4)
+def test_what_happens_on_one_node_is_told_to_every_other(world: World) -> None:
+    """Runaway weights of the last node's worker, then a signal to its last rank."""
+    nodes = Nodes(world.comm, 2)
+    ran_away, signalled = (team(nodes, workers=world.size) for _ in range(2))
+    last = world.rank == world.size - 1
+    learn = ran_away.learn
+
+    def run_away(*arguments: Any) -> tuple[float, float]:
+        seconds = learn(*arguments)
+        ran_away.exchange.buffer(world.rank)[17] = np.nan
+        return seconds
+
+    if last:
+        ran_away.learn = run_away  # type: ignore[method-assign]
+    progress = ran_away.train(1, 0, ignore)
+    assert progress.round == 0 and progress.requests.diverged
+    if last:
+        signal.raise_signal(signal.SIGUSR1)
+    asked = signalled.train(1, 0, ignore)
+    assert asked.round == 1 and asked.requests.snapshot == 1
+    nodes.memory.free()
+
+
 @pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
 def test_after_going_back_training_is_that_of_the_lower_momentum(world: World, through: str) -> None:
     low = team(world, workers=8, momentum=0.25, through=through)
@@ -188,6 +216,31 @@ def test_time_is_accounted_for(world: World) -> None:
     assert progress.phases.shape == (world.size, len(PHASES))
     assert (progress.phases >= 0).all() and (progress.phases[:, 0] > 0).all()
     assert progress.phases[world.rank].sum() <= progress.seconds
+
+
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+def test_every_second_of_a_round_is_in_one_phase(world: World, through: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that each reading moves on, faster on higher ranks: so what each rank must read is known."""
+    ticks = itertools.count(0, 1 + world.rank)
+    for module in (round_module, exchange):
+        monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
+    learners = team(world, workers=2 * world.size, through=through)
+    taken = np.zeros(2)
+    learn = learners.kernel.learner.learn
+
+    def noted(*arguments: Any) -> tuple[float, float]:
+        spent = learn(*arguments)
+        taken[:] += spent
+        return spent
+
+    learners.kernel = learners.kernel._replace(learner=SimpleNamespace(learn=noted))
+    progress = learners.train(1, 0, ignore)
+    think, train, merge, wait = progress.phases[world.rank]
+    collectives = 1 if through == "allreduce" else 2
+    rounds = learners.schedule.rounds
+    assert (think, train) == pytest.approx(tuple(taken)) and min(taken) > 0
+    assert wait == pytest.approx(rounds * collectives * world.rank)  # rank 0 stays the shortest: a tick in each
+    assert think + train + merge + wait == pytest.approx(rounds * (1 + world.rank) * (1 + 2 * collectives))
 
 
 def test_the_data_set_may_be_smaller_than_the_ranks(world: World) -> None:
@@ -238,6 +291,18 @@ def test_another_rule_is_one_place(world: World, through: str, monkeypatch: pyte
     parallel.go_back(Master.at_rest(NETWORK.initial_weights(3), "heavy-ball", 0.0))
     parallel.train(1, 0, ignore)
     assert np.array_equal(parallel.master.moments, oracle.master.moments)
+
+
+@pytest.mark.mpi(min_size=2)
+def test_where_half_of_the_ranks_differ_from_the_others_none_is_right(world: World) -> None:
+    learners = trained(world, 1, workers=4, through="allreduce")
+    changed = range(world.size // 2)
+    if world.rank in changed:
+        learners.master.weights[3] += 1
+    with pytest.raises(ReplicaError) as raised:
+        learners.compare_replicas()
+    majority = 2 * len(changed) < world.size
+    assert [rank for rank, _ in raised.value.odd] == list(changed if majority else range(world.size))
 
 
 @pytest.mark.mpi(min_size=3)

@@ -13,7 +13,8 @@ from mpinn import config
 from mpinn.config import Options
 from mpinn.merging import mean, worker_batch
 from mpinn.merging.worker_batch import MergeCost
-from mpinn.parallel.phases import RoundMerged
+from mpinn.parallel.phases import PHASES, RoundMerged
+from mpinn.parallel.round import Progress
 from mpinn.parallel.stop_requests import Requests
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
@@ -79,6 +80,28 @@ def test_resumed_on_another_number_of_ranks_the_weights_are_the_same(
     accuracies = [(row["epoch"], row["train_accuracy"], row["test_accuracy"]) for row in said["epochs"]]
     assert accuracies == [(row["epoch"], row["train_accuracy"], row["test_accuracy"]) for row in expected["epochs"]]
     assert said["total_seconds"] > sum(row["train_seconds"] for row in said["epochs"][:stop])
+
+
+def test_the_seconds_of_an_epoch_are_those_of_all_its_parts(world: World, data: Path) -> None:
+    """A snapshot that is asked for in the middle cuts the epoch's rounds in two."""
+    cut = prepare(world, "--quiet", "--data", data, "--epochs", 1, "--workers", 2)
+    parts, train = [], cut.team.train
+
+    def noted(*arguments: Any) -> Progress:
+        parts.append(train(*arguments))
+        return parts[-1]
+
+    def ask(event: Event) -> None:
+        if isinstance(event, RoundMerged) and event.round == 2 and world.root:
+            signal.raise_signal(signal.SIGUSR1)
+
+    cut.team.train = noted  # type: ignore[method-assign]
+    cut.observers = [*cut.observers, ask]
+    cut.train()
+    (row,) = cut.state.epochs
+    assert len(parts) == 2 and row["train_seconds"] == pytest.approx(sum(part.seconds for part in parts))
+    for number, name in enumerate(PHASES):
+        assert row["phases"][name]["max"] == pytest.approx(sum(part.phases[:, number].max() for part in parts))
 
 
 def test_a_target_ends_the_run(world: World, data: Path, shared_tmp_path: Path) -> None:

@@ -72,6 +72,17 @@ def test_a_second_divergence_from_the_same_weights_goes_back_to_the_first_ones()
     assert again.master.momentum < once.master.momentum
 
 
+def test_after_other_divergences_the_last_good_weights_are_still_believed() -> None:
+    """Only those that diverged last are not; the first answer is long past."""
+    asked = settings()
+    before = state(asked)
+    before.divergences = [{"back_to_epoch": 3}, {"back_to_epoch": 2}]
+    after = recovery.after_divergence(before, asked, 8, "seen")
+    assert after.epoch == 3 and np.array_equal(after.master.weights, before.good)
+    before.divergences.reverse()
+    assert recovery.after_divergence(before, asked, 8, "seen").epoch == 1
+
+
 @pytest.mark.parametrize(
     "given, cure", [({"merge": "mean"}, "lower --learning-rate"), ({"block_momentum": 0.0}, "lower --block-momentum")]
 )

@@ -92,6 +92,27 @@ def test_everything_that_a_state_remembers_is_saved(tmp_path: Path) -> None:
     assert loaded.master.momentum == 0.25  # what the divergence left of it
 
 
+def test_a_run_that_diverged_twice_goes_on_with_what_is_left_of_its_momentum(tmp_path: Path) -> None:
+    saved = snapshot()
+    answer = {"epoch": 4, "round": 8, "seen": "a weight ran away", "back_to_epoch": 3}
+    saved.state.divergences = [answer | {"block_momentum": left} for left in (0.5, 0.25)]
+    assert snapshots.load(Store(tmp_path).save(saved)).state.master.momentum == 0.25
+
+
+def test_snapshots_that_differ_in_anything_that_is_gone_on_from_have_different_ids() -> None:
+    found = [
+        snapshot(),
+        snapshot(epoch=3),
+        snapshot(round_=6),
+        snapshot(epoch=25, round_=5),
+        *(snapshot() for _ in "wm"),
+    ]
+    found[-2].state.master.weights[7] += 1
+    found[-1].state.master.moments[0, 7] += 1
+    assert len({one.id for one in found}) == len(found) and snapshot().id == found[0].id
+    assert all(len(one.id) == 12 for one in found)
+
+
 def test_a_rule_with_two_vectors_needs_nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RULES, "block-momentum", RULES["block-momentum"]._replace(moments=("first", "second")))
     saved = snapshot()

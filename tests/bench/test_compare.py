@@ -1,0 +1,122 @@
+"""Two runs compared, and one exported, as their user reads it: on records made by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.__main__ import main
+from bench.analysis import compare, results
+from bench.harness import records
+from mpinn.system.errors import UsageError
+
+STABLE = [1.0, 1.01, 0.99, 1.0, 1.0]
+
+
+def write(directory: Path, seconds: list[float], **changes: Any) -> Path:
+    """Write a record for each of a point's repeats."""
+    directory.mkdir(exist_ok=True)
+    for repeat, one in enumerate(seconds):
+        about = {"suite": "s", "experiment": "e", "point": "p", "repeat": repeat, "verdict": "VALID", "reasons": []}
+        about |= {"program": "train", "ranks": 1, "workers": 1, "seed": 0, "official": True, "started": "now"}
+        about |= {"options": {}, "metrics": {"epoch_seconds": one}, "units": {"epoch_seconds": "s"}}
+        records.append(directory, about | changes)
+    return directory
+
+
+def said(capsys: pytest.CaptureFixture[str], a: Path, b: Path, limit: float | None = None) -> tuple[int, str]:
+    status = main(["compare", str(a), str(b), *([] if limit is None else ["--fail-if-slower", f"{limit:g}%"])])
+    return status, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "theirs, words",
+    [
+        (STABLE, "1.000 | no difference shown"),
+        ([2 * one for one in STABLE], "2.000 | slower"),
+        ([one / 2 for one in STABLE], "0.500 | faster"),
+        ([2.0, 2.9, 2.2, 2.4, 2.0], "2.200 | slower, unstable"),
+    ],
+)
+def test_a_point_of_b_is_faster_or_slower_than_that_of_a(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], theirs: list[float], words: str
+) -> None:
+    status, table = said(capsys, write(tmp_path / "a", STABLE), write(tmp_path / "b", theirs))
+    (line,) = [line for line in table.splitlines() if "epoch_seconds" in line]
+    value, note = words.split(" | ")
+    assert status == 0 and line.split()[:3] == ["p", "epoch_seconds", value] and line.rstrip().endswith(note)
+    ratio = compare.pairs(*(results.open_run(tmp_path / name).records for name in "ab"))[0].ratio
+    assert f"{ratio.low:.3f} to {ratio.high:.3f}" in line and "95% interval" in table
+
+
+def test_what_is_not_all_valid_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = write(tmp_path / "a", STABLE), write(tmp_path / "b", STABLE, verdict="DEGRADED")
+    assert "not all VALID" not in said(capsys, good, good)[1]
+    assert "not all VALID" in said(capsys, good, bad)[1] and "not all VALID" in said(capsys, bad, good)[1]
+
+
+@pytest.mark.parametrize("limit, status", [(None, 0), (97.0, 1), (99.5, 0), (150.0, 0)])
+def test_b_is_too_slow_where_its_whole_interval_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: float | None, status: int
+) -> None:
+    """Twice as slow, with an interval from 1.98."""
+    a, b = write(tmp_path / "a", [1.0] * 5), write(tmp_path / "b", [2 * one for one in STABLE])
+    found, text = said(capsys, a, b, limit)
+    assert found == status and ("slower by more than 97%: p" in text) == bool(status)
+    assert said(capsys, b, a, limit)[0] == 0
+
+
+def test_runs_without_a_right_point_in_common_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = write(tmp_path / "a", STABLE), write(tmp_path / "b", STABLE, point="q")
+    wrong = write(tmp_path / "c", STABLE, verdict="INVALID")
+    for other in (b, wrong):
+        with pytest.raises(UsageError, match=f"{a} and {other} have no right result of the same point"):
+            said(capsys, a, other)
+    write(b, STABLE)  # the second point of b
+    assert said(capsys, a, b)[1].count("epoch_seconds") == 1 == said(capsys, b, a)[1].count("epoch_seconds")
+
+
+@pytest.mark.parametrize(
+    "units, name",
+    [
+        ({"a": "MiB", "b": "us", "exemplar_microseconds": "us"}, "exemplar_microseconds"),
+        ({"exemplar_microseconds": "us", "epoch_seconds": "s"}, "epoch_seconds"),
+        ({"a": "%", "b": "ms", "c": "s"}, "b"),
+        ({"a": "us"}, "a"),
+        ({"a": "s"}, "a"),
+        ({"a": "%"}, None),
+    ],
+)
+def test_a_point_is_compared_by_its_speed(units: dict[str, str], name: str | None) -> None:
+    assert compare.speed_of([{"units": units}]) == name
+
+
+def test_percent() -> None:
+    assert compare.percent("5%") == compare.percent("5") == 5 and compare.percent("0") == 0
+    for text in ("-1", "nan", "x%"):
+        with pytest.raises(ValueError):
+            compare.percent(text)
+
+
+def exported(capsys: pytest.CaptureFixture[str], directory: Path, form: str) -> str:
+    assert main(["export", str(directory), *([] if form == "csv" else ["--format", form])]) == 0
+    return capsys.readouterr().out
+
+
+def test_export_has_what_was_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, [1.5], point="p|q", workers=None)
+    write(tmp_path, [], repeat=1)
+    records.append(tmp_path, records.read(tmp_path)[0] | {"repeat": 1, "metrics": {}, "verdict": "INVALID"})
+    common = {"suite": "s", "experiment": "e", "point": "p|q", "ranks": 1, "workers": None, "seed": 0, "started": "now"}
+    common["official"] = True
+    first = common | {"repeat": 0, "verdict": "VALID", "metric": "epoch_seconds", "value": 1.5, "unit": "s"}
+    second = common | {"repeat": 1, "verdict": "INVALID", "metric": None, "value": None, "unit": None}
+    assert json.loads(exported(capsys, tmp_path, "json")) == [first, second]
+    columns = "suite,experiment,point,repeat,ranks,workers,seed,verdict,official,started,metric,value,unit"
+    lines = [columns, "s,e,p|q,0,1,,0,VALID,True,now,epoch_seconds,1.5,s", "s,e,p|q,1,1,,0,INVALID,True,now,,,"]
+    assert exported(capsys, tmp_path, "csv").splitlines() == lines
+    table = exported(capsys, tmp_path, "markdown").splitlines()
+    assert table[0] == f"**Records of {tmp_path}**" and table[1] == ""
+    assert table[2] == f"| {columns.replace(',', ' | ')} |" and table[3] == "|" + 13 * " --- |"
+    assert table[4].startswith(r"| s | e | p\|q | 0 | 1 |  | 0 | VALID ") and len(table) == 6
