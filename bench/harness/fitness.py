@@ -131,14 +131,14 @@ def heat(now: dict[str, Any], profile: Profile) -> Finding | None:
 
 
 def throttling(now: dict[str, Any]) -> Finding | None:
-    """Tell how often cores were slowed down for heat, where the kernel counts it."""
+    """Report how often cores were slowed down for heat, where the kernel counts it."""
     if now["throttle_count"] is None:
         return None
     return Finding("throttling", f"slowed down for heat {now['throttle_count']} times since the start", "")
 
 
 def supply(now: dict[str, Any]) -> Finding | None:
-    """Judge the power supply, where the board tells."""
+    """Judge the power supply, where the board reports it."""
     if not now["undervoltage"]:
         return None
     return Finding("power", ", ".join(now["undervoltage"]), "use a better power supply, and cool it")

@@ -179,8 +179,8 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nname: *c\n"
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "expected a mapping ('key: value' lines), got None"),
-        ("- a\n- b\n", "expected a mapping ('key: value' lines), got ['a', 'b']"),
+        ("", "name: missing; expected text"),
+        ("- a\n- b\n", "expected a mapping ('key: value' lines), got list"),
         ("name: [unclosed\n", "not valid YAML: "),
         ("name: a\n\tb: c\n", "not valid YAML: "),
         (BOMB, "not valid YAML: line 2, column 8: aliases are not allowed"),
@@ -193,7 +193,7 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nname: *c\n"
         ("a: " + "{a: " * 9000, "not valid YAML: maximum recursion depth exceeded"),
         ("a: 2024-13-45\n", "not valid YAML: "),
         ("1: a\n", "unknown key 1"),
-        ("# " + "x" * 2**20 + "\nname: a\n", "expected a mapping"),
+        ("# " + "x" * 2**20 + "\nname: a\n", "longer than 262,144 characters"),
     ],
 )
 def test_a_file_that_is_no_profile_is_refused_in_one_line(text: str, complaint: str, tmp_path: Path) -> None:
