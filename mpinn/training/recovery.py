@@ -109,7 +109,9 @@ def after_divergence(state: RunState, settings: Settings, round_: int, seen: str
     """
     momentum = state.master.momentum
     if state.good is None or momentum == 0:
-        cure = "--learning-rate" if settings.merge == "mean" else "--block-momentum, --worker-batch or --learning-rate"
+        cure = "--block-momentum, --worker-batch or --learning-rate"
+        if settings.block_momentum is None:
+            cure = "--learning-rate"
         raise MpinnError(
             f"training diverged at epoch {state.epoch}, round {round_}: {seen}; lower {cure}"
         ).on_every_rank()
