@@ -32,7 +32,7 @@ STALL = {"ulfm": (10.0, 60.0), "restart": (4.0, 8.0)}  # seconds to the warning,
 
 @dataclass(frozen=True)
 class Options:
-    """What the user gave. None means: to be worked out from the data or from the number of ranks.
+    """What the user gave. None means: to be resolved, from the data or the number of ranks.
 
     Fields marked `weights` are those on which the trained weights depend.
     """

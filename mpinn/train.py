@@ -21,8 +21,8 @@ from mpinn.system.command_line import print_error
 from mpinn.system.errors import MpinnError
 from mpinn.training.stopwatch import Stopwatch
 
-LATE = 0.2  # seconds a rank other than 0 waits before it prints an error: who prints first ends all
-HEARD = 0.2  # seconds between the line of an error and the end of all, in which the launcher passes it on
+LATE = 0.2  # seconds that other ranks leave rank 0 to print an error first: the first to print ends all
+HEARD = 0.2  # seconds for the launcher to pass on the line of an error, before all ranks are ended
 
 World = Any  # mpinn.parallel.world.World. Where MPI is missing its import is an error, so it is imported when needed.
 

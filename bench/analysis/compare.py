@@ -65,7 +65,7 @@ def pairs(a: list[Record], b: list[Record]) -> list[Pair]:
 
 
 def speed_of(group: list[Record]) -> str | None:
-    """Return the metric by which the speed of a point is told."""
+    """Return the metric by which the speed of a point is compared."""
     units = group[0]["units"]
     return next(
         (name for name in SPEEDS if name in units), next((n for n, unit in units.items() if unit in TIMES), None)

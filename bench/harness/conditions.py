@@ -152,7 +152,7 @@ def power(root: Path) -> int | None:
 def between(before: Reading, after: Reading, samples: list[Reading], own_seconds: float | None) -> dict[str, Any]:
     """Return what two readings of one host, and samples taken between them, come to.
 
-    own_seconds is the processor time of what was measured; None where it cannot be told from that of others.
+    own_seconds is the processor time of what was measured; None where it cannot be separated from that of others.
     """
     seconds = after["monotonic"] - before["monotonic"]
     busy, idle, steal = (after[key] - before[key] for key in ("busy_seconds", "idle_seconds", "steal_seconds"))

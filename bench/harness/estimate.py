@@ -69,7 +69,7 @@ def oracle_seconds(point: Point, epochs: int, microseconds: float) -> float:
 
 
 def told(seconds: float) -> str:
-    """Return a time for people."""
+    """Return a time in words."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from bench.harness import conditions
 from bench.harness.verdict import LEAST_MEMORY, OTHERS, SLOWER
+from mpinn.datasets import mnist
 from mpinn.hosts.library import DETECTED, find
 from mpinn.hosts.profile import Profile
 from mpinn.system.proc import cpu_list, text
 
 MEMORY_A_RANK = 64  # MiB, roughly
-SHARED_DATA = 60  # MiB that the data set takes in /dev/shm
 
 
 class Finding(NamedTuple):
@@ -83,9 +83,9 @@ def memory(now: dict[str, Any], profile: Profile, root: Path) -> Finding:
     shared = os.statvfs(root / "dev/shm") if (root / "dev/shm").is_dir() else None
     room = shared.f_bavail * shared.f_frsize >> 20 if shared else 0
     said = f"{free} MiB free, {room} MiB in /dev/shm"
-    if room < SHARED_DATA:
+    if room < mnist.SHARED_MIB:
         return Finding(
-            "memory", said, f"every rank would hold its own data set: make /dev/shm at least {SHARED_DATA} MiB"
+            "memory", said, f"every rank would hold its own data set: make /dev/shm at least {mnist.SHARED_MIB} MiB"
         )
     cure = f"{profile.ranks[-1]} ranks want about {needed} MiB: free some, or take fewer ranks" if free < needed else ""
     return Finding("memory", said, cure)
@@ -131,14 +131,14 @@ def heat(now: dict[str, Any], profile: Profile) -> Finding | None:
 
 
 def throttling(now: dict[str, Any]) -> Finding | None:
-    """Tell how often cores were slowed down for heat, where the kernel counts it."""
+    """Report how often cores were slowed down for heat, where the kernel counts it."""
     if now["throttle_count"] is None:
         return None
     return Finding("throttling", f"slowed down for heat {now['throttle_count']} times since the start", "")
 
 
 def supply(now: dict[str, Any]) -> Finding | None:
-    """Judge the power supply, where the board tells."""
+    """Judge the power supply, where the board reports it."""
     if not now["undervoltage"]:
         return None
     return Finding("power", ", ".join(now["undervoltage"]), "use a better power supply, and cool it")

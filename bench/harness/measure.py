@@ -227,7 +227,7 @@ def shown(place: Place, line: list[str]) -> str:
 
 
 def accuracies(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what remains of a wrong result's figures: no speed is told of it, as HPL tells none."""
+    """Return what remains of a wrong result's figures: no speed is reported for it, as HPL reports none."""
     return {name: value for name, value in found.items() if name.endswith("_accuracy")}
 
 

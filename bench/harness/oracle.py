@@ -124,7 +124,7 @@ def faults(point: Point, result: dict[str, Any], oracle: dict[str, Any]) -> list
 
 
 def distinct(directory: Path, points: list[Point]) -> list[tuple[Point, int, int]]:
-    """Return (point, seed, epochs) of the oracles that the points need, each once, with the most epochs asked of it."""
+    """Return (point, seed, epochs) of the oracles of the points, each once, with the most epochs that one needs."""
     needed: dict[Path, tuple[Point, int, int]] = {}
     for point in points:
         for seed in sorted({point.seed(repeat) for repeat in range(point.repeats)}):

@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
         "run",
         help="run a suite",
         description="Run a suite on this host, or on those of a hostfile, and record every point. The same command "
-        "goes on where it was interrupted. Exit status: 0; 1 a result is INVALID; 2 asked wrongly; 130, 143 stopped.",
+        "goes on where it was interrupted. Exit status: 0; 1 a result is INVALID; 2 wrong usage; 130, 143 stopped.",
     )
     parser.add_argument("suite", metavar="SUITE", help="name of a suite (python -m bench list), or a YAML file")
     parser.add_argument("--host", default=DETECTED, metavar="NAME", help="host profile (default: this machine's)")
@@ -137,7 +137,7 @@ def dry_run(place: Place, todo: list[Step]) -> int:
 
 @contextmanager
 def mine(directory: Path) -> Iterator[int]:
-    """Keep a second `bench run` out of the directory meanwhile, by a lock on the file given. Raises UsageError."""
+    """Lock the file given, so that no second `bench run` uses the directory meanwhile. Raises UsageError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / ".lock").open("w")
@@ -155,7 +155,7 @@ def mine(directory: Path) -> Iterator[int]:
 
 
 def plan(place: Place) -> dict[str, Any]:
-    """Return what a run must have in common with the one that it goes on from."""
+    """Return what a run must share with the one that it resumes."""
     return {
         "schema_version": records.SCHEMA_VERSION,
         "suite": dataclasses.asdict(place.suite),
@@ -168,7 +168,7 @@ def plan(place: Place) -> dict[str, Any]:
 
 
 def agree(place: Place, now: dict[str, Any]) -> None:
-    """Keep the plan in the directory, or raise UsageError where another one is kept there."""
+    """Store the plan in the directory. Raises UsageError where another plan is stored there."""
     path = place.directory / "plan.json"
     now = json.loads(json.dumps(now))
     if path.exists():
@@ -184,7 +184,7 @@ def agree(place: Place, now: dict[str, Any]) -> None:
 
 
 def keep_environment(place: Place) -> None:
-    """Write where and when this session measures, beside those of earlier sessions."""
+    """Write where and when this session measures, after those of earlier sessions."""
     path = place.directory / "environment.json"
     earlier = stored.load(place.directory, "environment")
     now = {

@@ -18,7 +18,7 @@ class NotHereError(MpinnError):
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
-    """Return the command line of `python -m bench.programs.MODULE`; the description is its docstring."""
+    """Return the command line of `python -m bench.programs.<MODULE>`; the description is its docstring."""
     made = Parser(
         prog=f"python -m bench.programs.{module}",
         description=(description or "").replace("`", ""),

@@ -51,7 +51,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """CRC-32 of the training images and labels, in hexadecimal: tells whether a snapshot is of the same data."""
+        """CRC-32 of the training images and labels, in hexadecimal: equal where a snapshot is of the same data."""
         return f"{zlib.crc32(self.train_labels.data, zlib.crc32(self.train_images.data)):08x}"
 
 

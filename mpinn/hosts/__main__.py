@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m mpinn.hosts",
         description="Host profiles: what a machine is and how MPI should be run on it.",
-        epilog="Exit status: 0 done; 1 failed; 2 asked wrongly.",
+        epilog="Exit status: 0 done; 1 failed; 2 wrong usage.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)

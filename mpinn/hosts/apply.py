@@ -75,7 +75,7 @@ def parameter_files(launcher: Launcher, prefix: Path, home: Path) -> dict[str, P
     """Return where an Open MPI reads the two kinds of parameter file.
 
     One that lies in the Python environment at `prefix` has them in the environment's etc; for one that belongs to
-    the system the user's own, below `home`, are taken.
+    the system the user's own, below `home`, are used.
     """
     own = launcher.path.parent.parent / "etc"
     if own.is_relative_to(prefix) and (own / "openmpi-mca-params.conf").exists():

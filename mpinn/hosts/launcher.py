@@ -71,7 +71,7 @@ def open_mpi(mpi: Mpi, launcher: Launcher, ranks: int, hosts: Path | None) -> li
     """Return the mpirun line of Open MPI. Versions 4 and 5 take the same words.
 
     Over several hosts ranks go round them in turn: by slot, version 5 would put all of them on the first. On this
-    host the line claims as many slots as ranks: an Open MPI that knows of too few yields, whatever it is told.
+    host the line claims as many slots as ranks: an Open MPI that knows of too few yields, whatever its parameters say.
     """
     shared = ranks > mpi.slots * hostfile.count(hosts)
     if hosts:
@@ -91,7 +91,7 @@ def open_mpi(mpi: Mpi, launcher: Launcher, ranks: int, hosts: Path | None) -> li
 
 
 def mpich(mpi: Mpi, launcher: Launcher, ranks: int, hosts: Path | None) -> list[str]:
-    """Return the mpirun line of MPICH, which has no wait policy to set and shares cores without being told."""
+    """Return the mpirun line of MPICH, which has no wait policy to set and shares cores without an option."""
     shared = ranks > mpi.slots * hostfile.count(hosts)
     return [
         *(str(launcher.path), "-n", str(ranks)),

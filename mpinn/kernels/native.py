@@ -5,10 +5,11 @@
 a row of weights is touched when its pixel is lit; the shrinks that it has missed are then done at once, or at the end
 of the batch. (Delayed elastic net updates: Lipton and Elkan 2015, arXiv:1505.06449.)
 
-The weights are held as w = s_t u, s_t = (1 - a2)^t after t exemplars of the batch, as in Bottou's solvers. One shrink,
+The weights are held as w = s_t u, s_t = (1 - a2)^t after t exemplars of the batch, as in Bottou's SvmSGD. One shrink,
 (1 - a2) w - a1 sgn(w) and 0 where that flips the sign, leaves u - (a1 / s_t+1) sgn(u), so many in a row subtract the
-sum of their thresholds. One running sum serves all rows, like the cumulative penalty of Tsuruoka et al. 2009: a row
-keeps its value at the row's last shrink (`base`), and owes the difference. (There a weight keeps what it really paid.)
+sum of their thresholds. One running sum serves all rows, like the cumulative penalty of Tsuruoka et al. 2009 (ACL):
+a row keeps its value at the row's last shrink (`base`), and owes the difference. (There a weight keeps what it really
+paid.)
 
 float32 cannot represent 1 - 8e-8, so nothing is multiplied by that: s_t scales the net input and the step, where its
 rounding does not matter, and at the end u - (1 - s) u is stored.
@@ -243,7 +244,7 @@ def multiply_rows(
 ) -> cython.void:
     """Net = each row's scalar product with phi, as 8 sums that do not wait for one another; w (count, stride)."""
     i: cython.int
-    j: cython.Py_ssize_t  # an int might wrap around, for all that the compiler is told, and is not vectorised
+    j: cython.Py_ssize_t  # an int might wrap around, as far as the compiler knows, and the loop is not vectorised
     k: cython.Py_ssize_t
     sums: cython.float[8]
     for i in range(count):
@@ -330,7 +331,7 @@ def activate(
 @cython.inline
 @cython.exceptval(check=False)
 def derivative(code: cython.int, phi: cython.float, alpha: cython.float) -> cython.float:
-    """Return d phi / d x; every activation here tells it from phi alone, since phi > 0 where x > 0 and only there."""
+    """Return d phi / d x; for every activation here it follows from phi alone: phi > 0 where x > 0, and only there."""
     one: cython.float = 1
     if code == ELU:
         return 1 if phi > 0 else phi + alpha

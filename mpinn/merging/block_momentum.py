@@ -1,4 +1,4 @@
-"""Block momentum (Chen and Huo 2016), with which many workers learn as well as one; how far and how often it steps.
+"""Block momentum (Chen and Huo, ICASSP 2016), with which many workers learn as well as one; its two settings.
 
 N workers learn B exemplars each between two merges and step by K eta, K the scale of the learning rate. Under
 mu = 1 - K/N the master moves as far an exemplar as one worker that steps by eta: the mean divides what a worker learned

@@ -4,6 +4,7 @@ The mean is sum(n_w W_w) / sum(n_w), n_w the exemplars that worker w learned. A 
 and so on the number of ranks and the MPI library. This one does not: each term is rounded to a multiple of 2^-q,
 q = 39 - ceil(log2(sum(n_w))), in float64. While |w| < 2^13 a partial sum is below 2^52 such units, so every addition is
 exact, in any order. The mean is then off by less than 2^-39 a worker, where float32 resolves a weight of 2^-9 to 2^-33.
+`kernels/native_merge.py` computes the same bits, compiled; the tests of merging compare the two.
 """
 
 import numpy as np

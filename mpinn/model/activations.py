@@ -1,7 +1,8 @@
 """Activation functions by name: each is a function and its derivative.
 
 To add one, write the two and put them into the table. The reference kernel then knows it; the native kernel
-declines what it does not know, and `--kernel auto` takes the reference kernel instead and says so.
+declines what it does not know, and `--kernel auto` takes the reference kernel instead and says so. To change one
+that `kernels/native.py` knows, change it there too: the tests of kernels compare the two.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Who launched this process, told from its environment alone: before MPI starts, and where it may not."""
+"""Who launched this process, from its environment alone: known before MPI starts, and where MPI cannot start."""
 
 import os
 

@@ -140,8 +140,8 @@ class Team:
     def train(self, epoch: int, first_round: int, tell: Callable[[RoundLearned | RoundMerged], None]) -> Progress:
         """Do the rounds of an epoch from `first_round` (from 0) on, to its end or to the first with a request.
 
-        `tell` gets the events of every round. A round in which weights ran away does not count as done, and leaves a
-        useless master.
+        `tell` gets the events of every round. A round that diverged does not count as done, and leaves a useless
+        master.
         """
         start = perf_counter()
         batches = self.scatter_batches(epoch)

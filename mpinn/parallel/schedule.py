@@ -1,7 +1,7 @@
-"""Which exemplars, which worker, which rank: pure functions of the configuration.
+"""Which exemplars, which worker, which rank: pure functions.
 
-A round gives each of N workers the next worker batch of the epoch's order. Nothing here depends on the number of
-ranks but `assign` and `assign_by_speed`, which say where workers run.
+A round gives each of N workers the next worker batch of the epoch's order. Only `assign` and
+`assign_by_speed`, which say on which rank a worker runs, depend on the number and speed of ranks; weights do not.
 """
 
 from dataclasses import dataclass

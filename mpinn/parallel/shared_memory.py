@@ -92,7 +92,7 @@ class SharedMemory:
         return shared
 
     def free(self, kept: int = 0) -> None:
-        """Give back all arrays but the first few."""
+        """Free all arrays but the first `kept`."""
         while len(self.windows) > kept:
             self.windows.pop().Free()
 

@@ -26,7 +26,7 @@ class Requests(NamedTuple):
     time_up: float = 0
 
     def also(self, other: "Requests") -> "Requests":
-        """Return what is asked here or there."""
+        """Return the sum of two sets of requests."""
         return Requests(*map(sum, zip(self, other, strict=True)))
 
     @property
@@ -63,7 +63,7 @@ class Listener:
 
     @contextmanager
     def at_once(self, act: Callable[[], None]) -> Iterator[None]:
-        """Within it a signal to end calls `act` at once, long before the next merge tells the other ranks."""
+        """Within it a signal to end calls `act` at once, long before the next merge informs the other ranks."""
         self.act = act
         if self.caught[signal.SIGINT] or self.caught[signal.SIGTERM]:
             act()

@@ -37,7 +37,7 @@ class World:
         self.home = self.members[0].host  # of rank 0, and so of the files that it writes
 
     def adopt(self, comm: Any, node: Any = None) -> None:
-        """Take these ranks for all. Every one of them calls it."""
+        """Make these ranks the world. Every one of them calls it."""
         self.comm = comm
         self.rank: int = comm.rank
         self.size: int = comm.size
@@ -88,7 +88,7 @@ class World:
     def agree(self) -> None:
         """Where ranks may be lost, raise MPI.Exception on every rank if one was, or on none.
 
-        Use the result of a collective only after it: where a rank is lost meanwhile, some ranks may find rubbish and no
+        Use the result of a collective only after it: where a rank is lost meanwhile, some ranks may have garbage and no
         error.
         """
         if self.fault_tolerant:
@@ -101,7 +101,7 @@ class World:
         if isinstance(error, MPI.Exception) and error.Get_error_class() in LOSSES:
             return True
         deadline = time.monotonic() + NOTICE
-        while time.monotonic() < deadline:  # rubbish that cannot be unpickled, say
+        while time.monotonic() < deadline:  # garbage that cannot be unpickled, say
             if self.comm.Is_revoked() or self.comm.Get_failed().size:
                 return True
             time.sleep(NOTICE / 100)
@@ -134,13 +134,13 @@ class World:
 
     @contextmanager
     def borrowed_memory(self) -> Iterator[None]:
-        """Give back, at the end, the shared memory that was taken within. Every rank calls it."""
+        """Free, at the end, the shared memory that was allocated within. Every rank calls it."""
         kept = len(self.memory.windows)
         yield
         self.memory.free(kept)
 
     def stop(self) -> None:
-        """Give back shared memory and stop MPI. Every rank calls it, last of all.
+        """Free shared memory and stop MPI. Every rank calls it, last of all.
 
         After a loss Open MPI's Finalize sometimes does not end; under --with-ft to leave without it is no failure.
         """

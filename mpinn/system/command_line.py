@@ -1,4 +1,4 @@
-"""What all commands have in common: errors are one line, and the exit status tells whose fault it was."""
+"""What all commands have in common: errors are one line, and the exit status says whether the usage was wrong."""
 
 import argparse
 import os

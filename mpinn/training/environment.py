@@ -82,7 +82,7 @@ def commit() -> str | None:
 def wait_policy(vendor: str) -> str:
     """Return how ranks wait in MPI: 'yield', 'spin', or 'automatic', which leaves it to MPI.
 
-    Open MPI yields, whatever it is told, where it was given fewer slots than ranks.
+    Open MPI yields, whatever its parameters say, where it was given fewer slots than ranks.
     """
     if vendor != "Open MPI":
         return "automatic"

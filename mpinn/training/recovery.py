@@ -1,4 +1,4 @@
-"""What a run does about a fault: a rank was lost, a rank has other weights than most, weights ran away.
+"""What a run does about a fault: a rank was lost, a rank has other weights than most, training diverged.
 
 A round is a pure function of the master, and every rank has it: so whoever is left can do it again. The functions here
 take the state of the run and return the state to go on with, or raise an error where there is none; they change
@@ -52,7 +52,7 @@ def after_loss(state: RunState, epoch: int, round_: int, seconds: float | None) 
     """Return the state at the last round that all remaining ranks have done.
 
     seconds: that the rounds under way have taken, None between rounds. The phases of a lost rank are lost. (One rank
-    may have evaluated an epoch that another has not: then its row is taken back.)
+    may have evaluated an epoch that another has not: then its row is removed.)
     """
     if state.epoch > epoch:
         *rows, last = state.epochs
@@ -109,7 +109,9 @@ def after_divergence(state: RunState, settings: Settings, round_: int, seen: str
     """
     momentum = state.master.momentum
     if state.good is None or momentum == 0:
-        cure = "--learning-rate" if settings.merge == "mean" else "--block-momentum, --worker-batch or --learning-rate"
+        cure = "--block-momentum, --worker-batch or --learning-rate"
+        if settings.block_momentum is None:
+            cure = "--learning-rate"
         raise MpinnError(
             f"training diverged at epoch {state.epoch}, round {round_}: {seen}; lower {cure}"
         ).on_every_rank()

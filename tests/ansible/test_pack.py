@@ -7,7 +7,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 
 
 def pack(checkout: Path, directory: Path) -> tuple[str, Path]:
@@ -17,16 +17,15 @@ def pack(checkout: Path, directory: Path) -> tuple[str, Path]:
     return said["version"], Path(said["archive"])
 
 
-def write(checkout: Path, **contents: str) -> None:
+def write(checkout: Path, contents: dict[str, str]) -> None:
     for name, content in contents.items():
-        path = checkout / name.replace("__", "/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".py").write_text(content)
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text(content)
 
 
 def test_the_same_files_are_the_same_version_and_others_another(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
-    write(checkout, mpinn__version='__version__ = "1.2.3"\n', bench__run="a = 1\n")
+    write(checkout, {"mpinn/__init__.py": '__version__ = "1.2.3"\n', "bench/run.py": "a = 1\n"})
     version, archive = pack(checkout, tmp_path / "a")
     os.utime(checkout / "bench/run.py", (0, 0))
     (checkout / "bench/__pycache__").mkdir()
@@ -35,7 +34,7 @@ def test_the_same_files_are_the_same_version_and_others_another(tmp_path: Path) 
     again, same = pack(checkout, tmp_path / "b")
     assert (version, archive.read_bytes()) == (again, same.read_bytes())
     assert version.startswith("1.2.3-")
-    write(checkout, bench__run="a = 2\n")
+    write(checkout, {"bench/run.py": "a = 2\n"})
     assert pack(checkout, tmp_path / "c")[0] != version
 
 

@@ -11,7 +11,6 @@ from bench.analysis.results import Run
 from bench.harness import oracle, records
 from bench.harness.records import Record
 from bench.harness.suite import Check, Point
-from bench.report.sections import listed
 from mpinn.system.errors import UsageError
 
 

@@ -14,7 +14,7 @@ from tests.command.commands import errors, mpirun, run
 def measured(folder: Path, module: str, *options: str, ranks: int = 0) -> dict[str, Any]:
     """Return what a program left; every metric has a unit, and every check has passed."""
     path = folder / "result.json"
-    ran = run([*mpirun(ranks), sys.executable, "-m", f"bench.{module}", *options, "--result", str(path)])
+    ran = run([*mpirun(ranks), sys.executable, "-m", f"bench.programs.{module}", *options, "--result", str(path)])
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = json.loads(path.read_text())
     assert set(found["metrics"]) == set(found["units"]) and found["seconds"] > 0
@@ -23,7 +23,7 @@ def measured(folder: Path, module: str, *options: str, ranks: int = 0) -> dict[s
 
 
 def test_the_native_kernel_beside_the_reference(tmp_path: Path) -> None:
-    found = measured(tmp_path, "kernels", "--turns", "2")
+    found = measured(tmp_path, "kernel_speed", "--turns", "2")
     assert found["metrics"]["reference_by_native"] > 5
     assert found["environment"]["kernel_id"].startswith("native-")
 
@@ -71,10 +71,10 @@ def test_gradients(tmp_path: Path, gradient: str) -> None:
 
 
 def test_a_program_asked_wrongly_says_so_in_one_line() -> None:
-    ran = run([sys.executable, "-m", "bench.lessons.gradients", "--gradient", "left"])
+    ran = run([sys.executable, "-m", "bench.programs.lessons.gradients", "--gradient", "left"])
     assert ran.returncode == 2 and len(errors(ran.stderr)) == 1
 
 
 def test_without_a_file_a_program_prints_its_figures() -> None:
-    ran = run([sys.executable, "-m", "bench.lessons.layout", "--turns", "1", "--steps", "1"])
+    ran = run([sys.executable, "-m", "bench.programs.lessons.layout", "--turns", "1", "--steps", "1"])
     assert ran.returncode == 0 and "float32_packed_microseconds" in ran.stdout

@@ -26,7 +26,7 @@ INSTALLED = {
 
 
 def run(name: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", f"bench.peers.{name}", *options]
+    line = [sys.executable, "-m", f"bench.programs.peers.{name}", *options]
     return subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment or None, check=False)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.harness import measure, oracle, records, result_file
+from bench.harness import oracle, records, result_file
 from mpinn.system.errors import MpinnError, UsageError
 
 RECORD = {

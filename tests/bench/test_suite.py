@@ -7,6 +7,8 @@ import yaml
 
 from bench.harness import suite
 from bench.harness.suite import load, names, points
+from bench.report import kinds
+from bench.report.sections import TABLES
 from mpinn.hosts.library import find
 from mpinn.system.errors import UsageError
 from tests.bench.suites import write_suite
@@ -21,6 +23,10 @@ def test_every_suite_that_ships_comes_to_points_with_names_of_their_own(name: st
     assert found and len({point.name for point in found}) == len(found)
     for point in found:
         assert point.ranks <= find(host).mpi.max_ranks
+
+
+def test_every_kind_of_figure_that_a_suite_may_ask_for_is_one_that_the_report_draws() -> None:
+    assert set(suite.KINDS) == set(kinds.KINDS) and set(TABLES) <= set(suite.KINDS)
 
 
 def test_lists_make_a_point_of_each_combination(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`python -m bench.programs.peers.go`: the same in Go, a goroutine a worker, as in the paper. Does Go parallelise well?
 
-Builds the program in bench/peers/go (flat arrays, float32; the native kernel's sparse rows, or with --dense every
-weight for every exemplar) and runs it. How many goroutines run at once is Go's GOMAXPROCS: the processor's cores,
+Builds the program in bench/programs/peers/go (flat arrays, float32; the native kernel's sparse rows, or with --dense
+every weight for every exemplar) and runs it. How many goroutines run at once is Go's GOMAXPROCS: the processor's cores,
 unless that variable is set.
 """
 

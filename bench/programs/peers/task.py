@@ -81,7 +81,7 @@ def parser(name: str, description: str | None, workers: str | None = None) -> ar
 
 
 def task_of(asked: argparse.Namespace, workers: int) -> Task:
-    """Return what was asked for. Raises UsageError."""
+    """Return the task that the options describe. Raises UsageError."""
     full = len(digits().train_labels)
     if asked.exemplars > full:
         raise UsageError(f"--exemplars {asked.exemplars}: MNIST has {full}")
@@ -130,7 +130,7 @@ def report(
 ) -> None:
     """Write what was measured, `workers` being the name of that metric, and print it in a line. Raises MpinnError.
 
-    Accuracies are told only of epochs over the whole training set.
+    Accuracies are reported only for epochs over the whole training set.
     """
     full = len(digits().train_labels)
     seconds = statistics.median(one.seconds for one in epochs)
