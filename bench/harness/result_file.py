@@ -9,7 +9,7 @@ from typing import Any
 from bench.harness.stored import TEXT, Environment
 from mpinn.system import untrusted
 from mpinn.system.errors import UsageError
-from mpinn.system.schema import entry, read
+from mpinn.system.schema import entry, plain, read
 
 PERCENT = dict[str, Any](least=0, most=100, unit="%", default=None)
 SECONDS = dict[str, Any](unit="s")
@@ -92,7 +92,7 @@ class Measured:
 class Oracle(Training):
     """The serial oracle's result, as bench keeps it."""
 
-    kernel_error: float = entry("how far its kernel is from the reference", least=0, default=None)
+    kernel_error: float = entry("how far its kernel is from the reference", least=0)
 
 
 def load(path: Path, kind: type = Training) -> dict[str, Any]:
@@ -102,7 +102,8 @@ def load(path: Path, kind: type = Training) -> dict[str, Any]:
     """
     try:
         found = untrusted.json_file(path)
-        read(kind, found)
+        checked = plain(read(kind, found))
     except UsageError:
         return {}
-    return found if found.get("status") != "running" else {}
+    whole: dict[str, Any] = {**found, **checked, "environment": found["environment"]}
+    return whole if whole.get("status") != "running" else {}

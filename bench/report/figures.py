@@ -129,9 +129,8 @@ def text(figure: Figure, axes: Axes, legend: bool, columns: int = 2) -> str:
 def named(svg: str, name: str, title: str) -> str:
     """Return an <svg> element whose ids begin with a name, which no other on the page has, and that tells its title."""
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    return re.sub(
-        r'width="([\d.]+pt)" height="[\d.]+pt"', rf'role="img" aria-label={quoteattr(title)} width="\1"', svg, count=1
-    )
+    told = f'role="img" aria-label={quoteattr(title)}'
+    return re.sub(r'width="([\d.]+pt)" height="[\d.]+pt"', lambda size: f'{told} width="{size[1]}"', svg, count=1)
 
 
 def alone(svg: str) -> str:
