@@ -18,7 +18,6 @@ TIMES = ("s", "ms", "us")
 class Pair(NamedTuple):
     point: str
     metric: str
-    unit: str
     ratio: Ratio  # B by A
     doubtful: bool  # a record of either is not VALID
 
@@ -60,7 +59,7 @@ def pairs(a: list[Record], b: list[Record]) -> list[Pair]:
         mine, theirs = results.values(group, metric), results.values(others[point], metric)
         if len(mine) and len(theirs):
             doubtful = any(one["verdict"] != VALID for one in (*group, *others[point]))
-            found.append(Pair(point, metric, group[0]["units"][metric], statistics.ratio(theirs, mine), doubtful))
+            found.append(Pair(point, metric, statistics.ratio(theirs, mine), doubtful))
     return found
 
 

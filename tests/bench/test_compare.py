@@ -35,6 +35,7 @@ def said(capsys: pytest.CaptureFixture[str], a: Path, b: Path, limit: float | No
     [
         (STABLE, "1.000 | no difference shown"),
         ([2 * one for one in STABLE], "2.000 | slower"),
+        ([1.5 * one for one in STABLE], "1.500 | slower"),
         ([one / 2 for one in STABLE], "0.500 | faster"),
         ([2.0, 2.9, 2.2, 2.4, 2.0], "2.200 | slower, unstable"),
     ],
@@ -47,13 +48,15 @@ def test_a_point_of_b_is_faster_or_slower_than_that_of_a(
     value, note = words.split(" | ")
     assert status == 0 and line.split()[:3] == ["p", "epoch_seconds", value] and line.rstrip().endswith(note)
     ratio = compare.pairs(*(results.open_run(tmp_path / name).records for name in "ab"))[0].ratio
-    assert f"{ratio.low:.3f} to {ratio.high:.3f}" in line and "95% interval" in table
+    assert f"{ratio.low:.3f} to {ratio.high:.3f}" in line
+    assert "B by A: below 1, B is faster" in table
+    assert any(row.split() == ["point", "metric", "ratio", "95%", "interval"] for row in table.splitlines())
 
 
 def test_what_is_not_all_valid_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = write(tmp_path / "a", STABLE), write(tmp_path / "b", STABLE, verdict="DEGRADED")
     assert "not all VALID" not in said(capsys, good, good)[1]
-    assert "not all VALID" in said(capsys, good, bad)[1] and "not all VALID" in said(capsys, bad, good)[1]
+    assert ", not all VALID\n" in said(capsys, good, bad)[1] and ", not all VALID\n" in said(capsys, bad, good)[1]
 
 
 @pytest.mark.parametrize("limit, status", [(None, 0), (97.0, 1), (99.5, 0), (150.0, 0)])
@@ -65,6 +68,16 @@ def test_b_is_too_slow_where_its_whole_interval_is(
     found, text = said(capsys, a, b, limit)
     assert found == status and ("slower by more than 97%: p" in text) == bool(status)
     assert said(capsys, b, a, limit)[0] == 0
+
+
+def test_exactly_as_much_slower_as_is_allowed_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    for point in "pq":
+        write(a, [1.0], point=point)
+        write(b, [1.05], point=point)
+    assert said(capsys, a, b, 5)[0] == 0
+    status, text = said(capsys, a, b, 4.98)
+    assert status == 1 and text.endswith("slower by more than 4.98%: p, q\n")
 
 
 def test_runs_without_a_right_point_in_common_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +119,7 @@ def exported(capsys: pytest.CaptureFixture[str], directory: Path, form: str) -> 
 
 def test_export_has_what_was_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, [1.5], point="p|q", workers=None)
-    write(tmp_path, [], repeat=1)
+    assert len(exported(capsys, tmp_path, "csv").splitlines()) == 2
     records.append(tmp_path, records.read(tmp_path)[0] | {"repeat": 1, "metrics": {}, "verdict": "INVALID"})
     common = {"suite": "s", "experiment": "e", "point": "p|q", "ranks": 1, "workers": None, "seed": 0, "started": "now"}
     common["official"] = True
@@ -115,7 +128,7 @@ def test_export_has_what_was_recorded(tmp_path: Path, capsys: pytest.CaptureFixt
     assert json.loads(exported(capsys, tmp_path, "json")) == [first, second]
     columns = "suite,experiment,point,repeat,ranks,workers,seed,verdict,official,started,metric,value,unit"
     lines = [columns, "s,e,p|q,0,1,,0,VALID,True,now,epoch_seconds,1.5,s", "s,e,p|q,1,1,,0,INVALID,True,now,,,"]
-    assert exported(capsys, tmp_path, "csv").splitlines() == lines
+    assert exported(capsys, tmp_path, "csv") == "\n".join(lines) + "\n"
     table = exported(capsys, tmp_path, "markdown").splitlines()
     assert table[0] == f"**Records of {tmp_path}**" and table[1] == ""
     assert table[2] == f"| {columns.replace(',', ' | ')} |" and table[3] == "|" + 13 * " --- |"

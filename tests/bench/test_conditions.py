@@ -1,5 +1,6 @@
 """Conditions: trees of /proc and /sys as Linux lays them out, and what two readings come to."""
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -177,7 +178,10 @@ def test_two_readings_come_to_what_happened_between_them() -> None:
         governors=["ondemand", "performance"], throttle_count=6, temperature_c=60.0, undervoltage=["throttled"],
         memory_available_mib=400, swapped_pages=17, mhz=[9.0],
     )  # fmt: skip
-    first["energy_uj"], last["energy_uj"] = {"a": [9, 10**7], "b": [5, 9]}, {"a": [2000009, 10**7], "b": [4, 9]}
+    first["energy_uj"], last["energy_uj"] = (
+        {"a": [9, 10**7], "b": [5, 5 * 10**6]},
+        {"a": [2000009, 10**7], "b": [4, 5 * 10**6]},
+    )
     assert conditions.between(first, last, [sample, cooler], 10.0) == {
         "host": "pi1",
         "seconds": 20.0,
@@ -197,7 +201,7 @@ def test_two_readings_come_to_what_happened_between_them() -> None:
         "undervoltage": ["clock capped", "throttled"],
         "memory_available_mib": 300,
         "swapped_pages": 7,
-        "joules": pytest.approx(2.000009),
+        "joules": pytest.approx(7.0, rel=1e-9),  # b wrapped
     }
 
 
@@ -219,6 +223,8 @@ def test_the_clock_is_that_of_the_fastest_policy_and_of_the_time_between() -> No
         "policy4": {"600.0": 6.0, "1800.0": 3.0},
         "policy6": {"2400.0": 0.0},
     }
+    short = reading(time_in_state={"policy4": {"600.0": 5.5}})
+    assert conditions.clock_between(reading(time_in_state=before), short, []) == (600.0, "time_in_state")
     first, last = reading(time_in_state=before), reading(time_in_state=after, monotonic=108.0)
     assert conditions.clock_between(first, last, [reading(mhz=[9.0])]) == (1500.0, "time_in_state")
     assert conditions.clock_between(first, first, [reading(mhz=[9.0]), reading()]) == (9.0, "sampled")
@@ -309,6 +315,9 @@ def test_what_disturbs_is_named_with_what_to_do(tmp_path: Path, after: dict[str,
 def test_a_machine_that_tells_nothing_is_not_disturbed() -> None:
     nothing = conditions.between(reading(), reading(monotonic=110.0), [], None)
     assert verdict.judge([], [nothing | {"steal_percent": None, "memory_available_mib": None}], PI) == (VALID, [])
+    unknown = dataclasses.replace(PI, machine=dataclasses.replace(PI.machine, clusters=()))
+    any_clock = nothing | {"clock_mhz": 1.0, "clock_source": "time_in_state"}
+    assert verdict.judge([], [any_clock], unknown) == (VALID, [])
     slow = nothing | {"clock_mhz": 100.0, "clock_source": "sampled"}  # a sample may have met a processor at rest
     assert verdict.judge([], [slow], PI) == (VALID, [])
 

@@ -64,6 +64,8 @@ def test_a_master_at_rest_remembers_nothing_and_becomes_another_in_place() -> No
     master.become(other)
     assert master.weights is weights and master.moments is shared
     assert weights.tolist() == [1, 2, 3] and shared.tolist() == [[1, 1, 1]] and master.momentum == 0.25
+    assert weights.dtype == shared.dtype == np.float32
     copy = master.copy()
-    copy.weights[:] = 9
-    assert weights.tolist() == [1, 2, 3]
+    assert [bytes(part) for part in copy.bytes] == [bytes(part) for part in master.bytes] and copy.momentum == 0.25
+    copy.weights[:], copy.moments[:] = 9, 9
+    assert weights.tolist() == [1, 2, 3] and shared.tolist() == [[1, 1, 1]]

@@ -26,7 +26,13 @@ def test_the_least_step_is_taken(merge: float, batch: int) -> None:
 
 @pytest.mark.parametrize(
     "rule, workers, most",
-    [("mean", 16, 3750), ("mean", 70_000, 1), ("block-momentum", 16, block_momentum.most_worker_batch(16))],
+    [
+        ("mean", 16, 3750),
+        ("mean", 7, 8571),
+        ("mean", 70_000, 1),
+        ("block-momentum", 16, block_momentum.most_worker_batch(16)),
+    ],
 )
 def test_the_largest_worker_batch_is_what_the_data_and_the_rule_allow(rule: str, workers: int, most: int) -> None:
-    assert largest(rule, workers, 60_000) == most
+    found = largest(rule, workers, 60_000)
+    assert found == most and isinstance(found, int)

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ def test_a_divergence_goes_back_to_the_good_weights_with_less_momentum() -> None
     lower = block_momentum.lowered(before.master.momentum, 16, 100)
     assert after.master.momentum == lower < before.master.momentum
     (answer,) = after.divergences
+    assert after.good is not None and np.array_equal(after.good, before.good)
     assert answer == {"epoch": 4, "round": 8, "seen": "a weight ran away", "back_to_epoch": 3, "block_momentum": lower}
     assert [one["epoch"] for one in after.epochs] == [1, 2]
     assert after.partial["train_seconds"] == 1.0 + 30.0  # what was thrown away counts for the epoch gone back to
@@ -100,6 +102,7 @@ def test_a_divergence_without_momentum_ends_the_run_on_every_rank(given: dict[st
         ([80.0, 90.0, 60.0], 45.0, 0.5, False),  # half of the best is not less than half
         ([80.0, 90.0, 60.0], 44.9, 0.0, False),  # no momentum to blame
         ([], 10.0, 0.5, False),
+        ([], 0.0, 0.5, False),
         ([None, 90.0], 44.0, 0.5, True),  # an epoch that was not evaluated
     ],
 )
@@ -118,6 +121,12 @@ def test_after_a_loss_the_interrupted_rounds_count_for_their_epoch() -> None:
     assert (after.epoch, after.round) == (4, 6) and before.round == 7
     assert after.partial["train_seconds"] == 3.5 and after.partial["phases"] == PHASES
     assert recovery.after_loss(before, 4, 7, None).partial == before.partial
+    before.partial = None
+    assert recovery.after_loss(before, 4, 6, 2.5).partial["phases"]["wait"] == {"min": 0, "mean": 0, "max": 0}
+
+
+def test_after_a_loss_the_epoch_is_that_of_the_ranks_that_are_behind() -> None:
+    assert recovery.after_loss(state(settings(), epoch=4), 5, 0, None).epoch == 5
 
 
 def test_after_a_loss_an_epoch_that_another_rank_has_not_evaluated_is_taken_back() -> None:
@@ -155,6 +164,22 @@ def test_odd_replicas_go_back_to_the_snapshot_and_are_named_as_failures() -> Non
     assert after.seconds == now.seconds  # wall time does not go back
 
 
+def test_a_snapshot_of_this_very_round_is_gone_back_to() -> None:
+    asked = settings()
+    now = state(asked)
+    after = recovery.after_odd_replicas(now, asked, "c0ffee", saved_of(asked, state=state(asked)), [(2, "pi")], 130.0)
+    assert (after.epoch, after.round) == (now.epoch, now.round)
+
+
+def test_odd_replicas_are_told_in_words() -> None:
+    with pytest.raises(MpinnError) as raised:
+        recovery.after_odd_replicas(state(settings()), settings(), "c0ffee", None, [(2, "pi"), (5, "pi2")], 130.0)
+    assert str(raised.value) == (
+        "rank 2 on pi, rank 5 on pi2: other master weights than most ranks at epoch 4, round 7: faulty memory? With "
+        "--checkpoint DIR the run would go back to its last snapshot"
+    )
+
+
 @pytest.mark.parametrize("which", ["none", "other data", "other settings", "later"])
 def test_odd_replicas_without_a_snapshot_of_this_run_end_it(which: str) -> None:
     asked = settings()
@@ -175,9 +200,16 @@ def test_a_restart_is_a_failure_with_the_seconds_that_are_done_again() -> None:
     after = recovery.after_restart(before, time.time() - 5)
     (failure,) = after.failures
     assert failure["cause"] == "restarted" and failure["rank"] is None and before.failures == []
-    assert 5 <= failure["seconds_lost"] < 60
+    assert 5 <= failure["seconds_lost"] < 60 and (failure["epoch"], failure["round"]) == (4, 7)
+    when = datetime.fromisoformat(failure["when"])
+    assert when.utcoffset() == timedelta(0) and abs((datetime.now(UTC) - when).total_seconds()) < 60
+
+
+def test_a_clock_that_was_set_back_makes_no_time_lost() -> None:
+    assert recovery.after_restart(state(settings()), time.time() + 5).failures[0]["seconds_lost"] == 0
 
 
 def test_too_few_ranks_are_an_error_of_every_rank() -> None:
     error = recovery.too_few(1, settings(min_ranks=2))
-    assert "1 rank left, fewer than --min-ranks 2" in str(error) and error.everywhere
+    words = "1 rank left, fewer than --min-ranks 2; --resume goes on with more, where snapshots are saved"
+    assert str(error) == words and error.everywhere
