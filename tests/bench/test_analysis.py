@@ -12,6 +12,7 @@ from bench.harness import oracle, records
 from bench.harness.records import Record
 from bench.harness.suite import Check, Point
 from mpinn.system.errors import UsageError
+from tests.bench.record import RECORD
 
 
 def record(point: str, repeat: int, seconds: float, **changes: Any) -> Record:
@@ -81,17 +82,14 @@ def test_what_points_may_differ_in() -> None:
 def test_a_result_directory_is_opened_with_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="makes them"):
         results.open_run(tmp_path / "absent")
-    lasting = RECORDS[0] | {"suite": "s", "reasons": [], "units": {}}
-    records.append(tmp_path, lasting)
+    records.append(tmp_path, RECORD)
     run = results.open_run(tmp_path)
-    assert run == (tmp_path, {}, [], {}, [lasting | {"schema_version": 1}])
-    said = {"plan": {"suite": {}}, "environment": [{"host": "pi"}], "left_out": {"go": "no Go"}}
-    for name, content in said.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    run = results.open_run(tmp_path)
-    assert (run.plan, run.sessions, run.left_out) == tuple(said.values())
-    (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(UsageError, match=r"plan\.json: cannot be read: ."):
+    assert (run.plan, run.sessions, run.left_out) == ({}, [], {})
+    assert [one["point"] for one in run.records] == ["p"]
+    (tmp_path / "left_out.json").write_text(json.dumps({"go": "no Go"}))
+    assert results.open_run(tmp_path).left_out == {"go": "no Go"}
+    (tmp_path / "left_out.json").write_text("{")
+    with pytest.raises(UsageError, match=r"left_out\.json: "):
         results.open_run(tmp_path)
 
 

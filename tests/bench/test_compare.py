@@ -10,6 +10,7 @@ from bench.__main__ import main
 from bench.analysis import compare, results
 from bench.harness import records
 from mpinn.system.errors import UsageError
+from tests.bench.record import RECORD
 
 STABLE = [1.0, 1.01, 0.99, 1.0, 1.0]
 
@@ -18,10 +19,8 @@ def write(directory: Path, seconds: list[float], **changes: Any) -> Path:
     """Write a record for each of a point's repeats."""
     directory.mkdir(exist_ok=True)
     for repeat, one in enumerate(seconds):
-        about = {"suite": "s", "experiment": "e", "point": "p", "repeat": repeat, "verdict": "VALID", "reasons": []}
-        about |= {"program": "train", "ranks": 1, "workers": 1, "seed": 0, "official": True, "started": "now"}
-        about |= {"options": {}, "metrics": {"epoch_seconds": one}, "units": {"epoch_seconds": "s"}}
-        records.append(directory, about | changes)
+        measured = {"metrics": {"epoch_seconds": one}, "units": {"epoch_seconds": "s"}}
+        records.append(directory, RECORD | {"repeat": repeat} | measured | changes)
     return directory
 
 
@@ -118,18 +117,20 @@ def exported(capsys: pytest.CaptureFixture[str], directory: Path, form: str) -> 
 
 
 def test_export_has_what_was_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path, [1.5], point="p|q", workers=None)
+    write(tmp_path, [1.5], point="p|q", workers=None, started="now")
     assert len(exported(capsys, tmp_path, "csv").splitlines()) == 2
-    records.append(tmp_path, records.read(tmp_path)[0] | {"repeat": 1, "metrics": {}, "verdict": "INVALID"})
-    common = {"suite": "s", "experiment": "e", "point": "p|q", "ranks": 1, "workers": None, "seed": 0, "started": "now"}
+    records.append(
+        tmp_path, records.read(tmp_path)[0] | {"repeat": 1, "metrics": {}, "units": {}, "verdict": "INVALID"}
+    )
+    common = {"suite": "s", "experiment": "p", "point": "p|q", "ranks": 1, "workers": None, "seed": 0, "started": "now"}
     common["official"] = True
     first = common | {"repeat": 0, "verdict": "VALID", "metric": "epoch_seconds", "value": 1.5, "unit": "s"}
     second = common | {"repeat": 1, "verdict": "INVALID", "metric": None, "value": None, "unit": None}
     assert json.loads(exported(capsys, tmp_path, "json")) == [first, second]
     columns = "suite,experiment,point,repeat,ranks,workers,seed,verdict,official,started,metric,value,unit"
-    lines = [columns, "s,e,p|q,0,1,,0,VALID,True,now,epoch_seconds,1.5,s", "s,e,p|q,1,1,,0,INVALID,True,now,,,"]
+    lines = [columns, "s,p,p|q,0,1,,0,VALID,True,now,epoch_seconds,1.5,s", "s,p,p|q,1,1,,0,INVALID,True,now,,,"]
     assert exported(capsys, tmp_path, "csv") == "\n".join(lines) + "\n"
     table = exported(capsys, tmp_path, "markdown").splitlines()
     assert table[0] == f"**Records of {tmp_path}**" and table[1] == ""
     assert table[2] == f"| {columns.replace(',', ' | ')} |" and table[3] == "|" + 13 * " --- |"
-    assert table[4].startswith(r"| s | e | p\|q | 0 | 1 |  | 0 | VALID ") and len(table) == 6
+    assert table[4].startswith(r"| s | p | p\|q | 0 | 1 |  | 0 | VALID ") and len(table) == 6

@@ -1,6 +1,5 @@
 """The oracle, really asked: what it learns, and what its kernel is held against."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -100,31 +99,6 @@ def test_as_many_epochs_are_compared_as_both_have() -> None:
     assert oracle.epochs_of(point(options={"epochs": 7})) == 7
     assert oracle.epochs_of(point(options={"epochs": 7}, oracle_epochs=3)) == 3
     assert oracle.epochs_of(point(options={"epochs": 2}, oracle_epochs=3)) == 2
-
-
-KEPT = {"status": "completed", "epochs": [{}, {}], "kernel_error": 0.0}
-
-
-@pytest.mark.parametrize(
-    "content, epochs, good",
-    [
-        (KEPT, 2, True),
-        (KEPT, 1, True),
-        (KEPT, 3, False),
-        (KEPT | {"status": "running"}, 1, False),
-        ({"status": "completed", "epochs": [{}]}, 1, False),  # killed before its kernel was compared
-        (KEPT | {"epochs": None}, 1, False),
-        ({}, 0, False),
-        ([], 0, False),
-    ],
-)
-def test_an_oracle_is_kept_where_it_is_complete(tmp_path: Path, content: Any, epochs: int, good: bool) -> None:
-    path = tmp_path / "o.json"
-    assert oracle.kept(path, epochs) is None
-    path.write_text(json.dumps(content))
-    assert oracle.kept(path, epochs) == (content if good else None)
-    path.write_text("{")
-    assert oracle.kept(path, epochs) is None
 
 
 def test_an_oracle_that_fails_says_why(tmp_path: Path) -> None:

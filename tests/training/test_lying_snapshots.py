@@ -88,7 +88,7 @@ def test_numbers_that_are_none_are_refused(number: str, said: str) -> None:
 
 
 def test_the_good_snapshot_before_a_lie_is_taken(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, "0123456789ab")
     store.save(snapshot(2, 5))
     (tmp_path / "000002.mpinn").write_bytes(forged(lambda header: None, ('"epoch": 2', '"epoch": 1e999')))
     os.mkfifo(tmp_path / "000003.mpinn")
@@ -103,13 +103,13 @@ def test_the_good_snapshot_before_a_lie_is_taken(tmp_path: Path) -> None:
 def test_a_long_history_is_cut_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "MOST_EPOCHS", 3)
     monkeypatch.setattr(snapshot_header, "MOST_EPOCHS", 3)
-    loaded = snapshots.load(Store(tmp_path).save(snapshot(9, 0)))
+    loaded = snapshots.load(Store(tmp_path, "0123456789ab").save(snapshot(9, 0)))
     assert [one["epoch"] for one in loaded.state.epochs] == [6, 7, 8] and loaded.state.epoch == 9
 
 
 def test_the_longest_history_is_read(tmp_path: Path) -> None:
     """What a run may save is within what JSON from outside may be."""
-    loaded = snapshots.load(Store(tmp_path).save(snapshot(snapshot_header.MOST_EPOCHS + 2, 0)))
+    loaded = snapshots.load(Store(tmp_path, "0123456789ab").save(snapshot(snapshot_header.MOST_EPOCHS + 2, 0)))
     assert len(loaded.state.epochs) == snapshot_header.MOST_EPOCHS
 
 

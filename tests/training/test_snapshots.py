@@ -96,7 +96,7 @@ def test_a_run_that_diverged_twice_goes_on_with_what_is_left_of_its_momentum(tmp
     saved = snapshot()
     answer = {"epoch": 4, "round": 8, "seen": "a weight ran away", "back_to_epoch": 3}
     saved.state.divergences = [answer | {"block_momentum": left} for left in (0.5, 0.25)]
-    assert snapshots.load(Store(tmp_path).save(saved)).state.master.momentum == 0.25
+    assert snapshots.load(Store(tmp_path, "0123456789ab").save(saved)).state.master.momentum == 0.25
 
 
 def test_snapshots_that_differ_in_anything_that_is_gone_on_from_have_different_ids() -> None:
