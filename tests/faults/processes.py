@@ -1,8 +1,10 @@
 """Faults on one machine: ranks, launchers and snapshots."""
 
+import contextlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -10,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mpinn.failures.lines import LOOPBACK
+from tests.command.commands import ports
 from tests.faults.job import RANKS, Job, Reference, Trial, outcome, undisturbed, wait_for_training
 
 ULFM = ("--fault-tolerance", "ulfm")
@@ -139,6 +143,111 @@ def snapshot_damaged(folder: Path, rng: random.Random, reference: Reference) -> 
     return outcome(Job(folder, "--resume", str(place), launcher=again), 1)
 
 
+def killed_while_another_is_stopped(folder: Path, rng: random.Random, reference: Reference) -> Trial:
+    """ulfm: SIGSTOP to a rank and, before it is taken for dead, SIGKILL to another; MPI waits for both meanwhile."""
+    job = Job(folder, *ULFM, "--stall-warning", "1", "--stall-timeout", "3", launcher=ulfm_launcher())
+    wait_for_training(job.process)
+    time.sleep(rng.uniform(0, reference.seconds))
+    alive = job.ranks()
+    struck = 0
+    for rank, number in zip(rng.sample(range(RANKS), 2), (signal.SIGSTOP, signal.SIGKILL), strict=True):
+        if rank in alive and job.process.poll() is None:
+            os.kill(alive[rank], number)
+            struck += 1
+        time.sleep(rng.uniform(0, 2.5))
+    return outcome(job, struck)
+
+
+def stopped_during_evaluation(folder: Path, rng: random.Random, reference: Reference) -> Trial:
+    """ulfm: SIGSTOP to a rank as an epoch's rounds are done and its evaluation begins."""
+    stall = ("--stall-warning", "1", "--stall-timeout", "2", "--log-level", "debug")
+    job = Job(folder, *ULFM, *stall, launcher=ulfm_launcher())
+    rank, epoch = rng.randrange(RANKS), rng.randint(1, 4)
+    begins = f"RoundsEnded: epoch {epoch}, round "
+    wait_for_training(job.process)
+    while job.process.poll() is None and begins not in (folder / "errors.txt").read_text(errors="replace"):
+        time.sleep(0.005)
+    pid = job.ranks().get(rank)
+    if pid is not None:
+        os.kill(pid, signal.SIGSTOP)
+    return outcome(job, int(pid is not None))
+
+
+def two_jobs(folder: Path, rng: random.Random, reference: Reference) -> Trial:
+    """restart: another job is given the same places while a rank of the first is killed; it is refused."""
+    job = supervised(folder, "restart")
+    wait_for_training(job.process)
+    places = ("--checkpoint", str(folder / "snapshots"), "--result", str(job.result))
+    other = [sys.executable, "-m", "mpinn.train", "--seed", "7", "--workers", "2", *places]
+    second = subprocess.Popen(other, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    time.sleep(rng.uniform(0, reference.seconds))
+    alive = job.ranks()
+    if alive:
+        os.kill(alive[rng.choice(sorted(alive))], signal.SIGKILL)
+    trial = outcome(job, int(bool(alive)))
+    _, said = second.communicate()
+    refused = second.returncode == 2 and ("in use by job" in said or "holds snapshots of another run" in said)
+    return trial._replace(survived=trial.survived and refused)
+
+
+def hang_up(folder: Path, rng: random.Random, reference: Reference) -> Trial:
+    """restart: the terminal of mpinn.launch goes; the job saves and ends, and goes on when it is resumed."""
+    job = supervised(folder, "restart")
+    wait_for_training(job.process)
+    time.sleep(rng.uniform(0, reference.seconds))
+    job.process.send_signal(signal.SIGHUP)
+    status = job.end()
+    said = job.said()
+    if said.get("status") == "completed":
+        return outcome(job, 0)
+    ended = status == 143 and said.get("status") == "terminated" and not said["failures"]
+    again = outcome(Job(folder, "--resume", str(folder / "snapshots")), 0)
+    return again._replace(survived=again.survived and ended, faults=1)
+
+
+FLOOD = """
+import os, socket, sys, time
+ports, until = set(), time.monotonic() + 20
+os.set_blocking(0, False)
+while time.monotonic() < until:
+    read = sys.stdin.buffer.raw.read(4096)
+    if read == b"":
+        break
+    ports.update(int(word) for word in (read or b"").split())
+    for port in ports:
+        try:
+            one = socket.create_connection(("127.0.0.1", port), timeout=0.05)
+            one.sendall(b"beat" * 200)
+            one.close()
+        except OSError:
+            pass
+"""
+NOBODY = 65534
+PUBLIC_PYTHON = "/usr/bin/python3"  # one that nobody may run, too
+
+
+def ports_flooded(folder: Path, rng: random.Random, reference: Reference) -> Trial:
+    """restart: another user of the machine calls every port of the launcher and of the ranks; nothing is lost."""
+    job = supervised(folder, "restart")
+    attacker = subprocess.Popen([PUBLIC_PYTHON, "-c", FLOOD], user=NOBODY, stdin=subprocess.PIPE, text=True, cwd="/")
+    assert attacker.stdin and job.process.stdout
+    os.set_blocking(job.process.stdout.fileno(), False)
+    found: set[int] = set()
+    while job.process.poll() is None:
+        for pid in [job.process.pid, *job.ranks().values()]:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                ours = {port for host, port in ports(pid) if host == LOOPBACK or pid == job.process.pid} - found
+                attacker.stdin.write("".join(f"{port}\n" for port in ours))
+                attacker.stdin.flush()
+                found |= ours
+        job.process.stdout.read()
+        time.sleep(0.01)
+    trial = outcome(job, len(found))
+    attacker.kill()
+    attacker.communicate()
+    return trial._replace(survived=trial.survived and not job.said()["failures"])
+
+
 CLASSES = (
     any_rank_killed,
     rank_0_killed,
@@ -150,6 +259,11 @@ CLASSES = (
     launcher_killed,
     bit_flipped,
     snapshot_damaged,
+    killed_while_another_is_stopped,
+    stopped_during_evaluation,
+    two_jobs,
+    hang_up,
+    ports_flooded,
 )
 
 
