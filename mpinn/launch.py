@@ -7,6 +7,7 @@ The profile says how many ranks a host takes, whether they may share cores, how 
 import argparse
 import shlex
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mpinn.hosts.library import DETECTED, find
 from mpinn.hosts.profile import Mpi
 from mpinn.system.command_line import Parser, run_command
 from mpinn.system.errors import UsageError
-from mpinn.training import snapshots
+from mpinn.training import results, snapshots
 
 
 def check_ranks(mpi: Mpi, ranks: int, hosts: int) -> None:
@@ -107,7 +108,18 @@ def main(arguments: list[str] | None = None) -> None:
     sys.stdout.flush()
     restarts = asked.restarts if asked.fault_tolerance != "off" and directory else 0
     newest = partial(snapshots.newest, directory) if directory else lambda job: None
-    sys.exit(supervisor.supervise(command, asked.hostfile, asked.options, newest, restarts))
+
+    def hold(job: str) -> None:
+        """Lock what a job that may start again writes to, where its command line says that."""
+        result = supervisor.option(asked.options, "--result")
+        if directory and restarts:
+            with suppress(OSError):  # the lock says what is wrong
+                directory.mkdir(exist_ok=True)
+            snapshots.lock_of(directory, job).take()
+        if result and restarts:
+            results.lock_of(Path(result), job).take()
+
+    sys.exit(supervisor.supervise(command, asked.hostfile, asked.options, newest, restarts, hold))
 
 
 if __name__ == "__main__":

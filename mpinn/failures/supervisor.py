@@ -212,16 +212,19 @@ def supervise(
     words: list[str],
     newest: Callable[[str], Path | None],
     most: int,
+    hold: Callable[[str], None],
 ) -> int:
     """Run a job and start it again, at most so many times, until it ends by itself; return its exit status.
 
     command: makes the launcher's command of a hostfile and training options, and tells how many ranks that starts;
-    newest: tells the newest good snapshot of a job. Raises UsageError, MpinnError.
+    newest: tells the newest good snapshot of a job; hold: keeps other jobs from its places, also while no rank of it is
+    there. Raises UsageError, MpinnError.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a line from every rank
     environment = dict(os.environ)
     name = secrets.token_hex(6)
+    hold(name)
     began = time.time()
     lost_since = 0.0
     for restart in itertools.count(1):

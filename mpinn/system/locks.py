@@ -6,6 +6,7 @@ import errno
 import fcntl
 import logging
 import os
+import platform
 import time
 from pathlib import Path
 
@@ -20,13 +21,13 @@ UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 class Lock:
     """A lock file, held until it is released, or as long as this process lives.
 
-    A POSIX record lock: it holds over NFS, too, where that has its lock service.
+    A POSIX record lock: it holds over NFS, too, where that has its lock service. Processes of one job share it.
     """
 
-    def __init__(self, path: Path, what: str, owner: str) -> None:
-        """what: is locked, and owner: holds it, both in words for others."""
-        self.path, self.what, self.owner = path, what, owner
-        self.file: int | None = None  # descriptor
+    def __init__(self, path: Path, what: str, job: str) -> None:
+        """what: is locked, in words for others; job: who holds it."""
+        self.path, self.what, self.job = path, what, job
+        self.file: int | None = None  # descriptor, where this process holds it
 
     def take(self) -> None:
         """Hold it; without effect where it is held already.
@@ -35,9 +36,11 @@ class Lock:
         """
         deadline = time.monotonic() + PATIENCE
         while self.file is None and not self.tried():
+            holder = self.path.read_bytes()[:200].decode(errors="replace").strip()
+            if holder.startswith(f"job {self.job},"):
+                return
             if time.monotonic() > deadline:
-                holder = self.path.read_bytes()[:200].decode(errors="replace").strip() or "another job"
-                raise UsageError(f"{self.what}: in use by {holder}; give another place")
+                raise UsageError(f"{self.what}: in use by {holder or 'another job'}; give another place")
             time.sleep(0.1)
 
     def tried(self) -> bool:
@@ -57,7 +60,7 @@ class Lock:
             os.close(file)
             return False
         os.truncate(file, 0)
-        os.write(file, f"{self.owner}\n".encode())
+        os.write(file, f"job {self.job}, process {os.getpid()} on {platform.node()}\n".encode())
         self.file = file
         atexit.register(self.release)
         return True

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mpinn.config import Settings
@@ -9,6 +10,7 @@ from mpinn.datasets import Dataset
 from mpinn.merging.worker_batch import MergeCost
 from mpinn.model.network import weights_sha256
 from mpinn.parallel.schedule import Schedule
+from mpinn.system.locks import Lock
 from mpinn.training.goals import target_of
 from mpinn.training.state import RunState
 
@@ -26,6 +28,11 @@ class Facts:
     merge_cost: MergeCost | None  # where it was measured
     resumed_from: str | None  # id of a snapshot
     start: dict[str, float]  # seconds of each part of the start
+
+
+def lock_of(path: Path, job: str) -> Lock:
+    """Return the lock of a result file."""
+    return Lock(path.parent / f".{path.name}.lock", str(path), job)
 
 
 def result(

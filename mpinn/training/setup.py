@@ -1,8 +1,6 @@
 """What a run needs before its first round, and all that can be wrong with it: files, data, settings, ranks."""
 
 import logging
-import os
-import platform
 import secrets
 from functools import partial
 from pathlib import Path
@@ -24,7 +22,7 @@ from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
 from mpinn.system.files import check_writable
 from mpinn.system.locks import Lock
-from mpinn.training import environment, recovery, screen, snapshots
+from mpinn.training import environment, recovery, results, screen, snapshots
 from mpinn.training.events import Observer, log_event
 from mpinn.training.results import Facts
 from mpinn.training.run import Run
@@ -131,8 +129,7 @@ def lock_result(world: World, options: Options, job: str) -> Lock | None:
     if options.result is None:
         return None
     path = Path(options.result)
-    owner = f"job {job}, process {os.getpid()} on {platform.node()}"
-    lock = Lock(path.parent / f".{path.name}.lock", str(path), owner)
+    lock = results.lock_of(path, job)
 
     def take() -> None:
         check_writable(path.parent, "--result")

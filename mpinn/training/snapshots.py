@@ -10,8 +10,6 @@ import hashlib
 import io
 import json
 import logging
-import os
-import platform
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +158,7 @@ class Store:
             ) from None
         files.check_writable(directory, "--checkpoint")
         self.directory = directory
-        self.lock = Lock(directory / ".lock", str(directory), f"job {job}, process {os.getpid()} on {platform.node()}")
+        self.lock = lock_of(directory, job)
         self.written: list[Path] = []  # of this run, those before it was resumed or started again included
         self.last = (0, 0)  # epoch and round of the state that was written last
 
@@ -204,6 +202,11 @@ class Store:
             with contextlib.suppress(OSError):
                 self.written.pop(0).unlink()
         return path
+
+
+def lock_of(directory: Path, job: str) -> Lock:
+    """Return the lock of a directory of snapshots."""
+    return Lock(directory / ".lock", str(directory), job)
 
 
 def number_of(path: Path) -> int:

@@ -83,6 +83,7 @@ def supervised(tmp_path: Path, most: int, **about: int | None) -> int:
         ["--a"],
         lambda job: newest if newest.exists() else None,
         most,
+        lambda job: None,
     )
 
 
@@ -118,11 +119,13 @@ def test_a_launcher_that_stays_when_no_rank_is_left_is_ended(tmp_path: Path, mon
     monkeypatch.setattr(supervisor, "ORPHANED", 0.3)
     job = FAILING_JOB.format(saves_in=0, succeeds_in=1, fails_with=1, done=0)
     line = ["sh", "-c", 'shift; "$@"; exec sleep 1000', "", "", sys.executable, "-c", job, str(tmp_path)]
-    assert supervisor.supervise(lambda hosts, words: (line, 1), None, [], lambda job: None, 0) == 0
+    assert supervisor.supervise(lambda hosts, words: (line, 1), None, [], lambda job: None, 0, lambda job: None) == 0
 
 
 def test_a_launcher_that_does_not_hear_ranks_gets_the_signal_itself() -> None:
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGHUP)).start()
     began = time.monotonic()
-    status = supervisor.supervise(lambda hosts, words: (["sleep", "1000"], 1), None, [], lambda job: None, 3)
+    status = supervisor.supervise(
+        lambda hosts, words: (["sleep", "1000"], 1), None, [], lambda job: None, 3, lambda job: None
+    )
     assert status == 128 + signal.SIGTERM and time.monotonic() - began < 100
