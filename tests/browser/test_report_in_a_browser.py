@@ -104,3 +104,12 @@ def test_links_lead_to_records_on_the_page(page: webdriver.Chrome) -> None:
 def test_it_prints(page: webdriver.Chrome) -> None:
     printed = page.execute_cdp_cmd("Page.printToPDF", {})
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
+
+
+def test_what_would_get_into_the_page_is_not_run(page: webdriver.Chrome) -> None:
+    page.execute_script(
+        """document.body.insertAdjacentHTML('beforeend', '<img src="data:," onerror="window.ran = 1">')"""
+    )
+    ran = page.execute_async_script("setTimeout(arguments[0], 500, null)") or page.execute_script("return window.ran")
+    assert ran is None
+    assert "Content Security Policy" in page.get_log("browser")[0]["message"]
