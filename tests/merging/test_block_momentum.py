@@ -39,6 +39,15 @@ def test_every_divergence_is_answered_by_less_momentum_until_there_is_none(
     assert momentum == 0
 
 
+def test_the_law_by_hand() -> None:
+    """4000 exemplars are aimed for, 6400 are the most, and the scale is at most a quarter of the workers, or 8."""
+    assert block_momentum.learning_rate_scale(8, 100) == 1.6 and block_momentum.learning_rate_scale(16, 100) == 4
+    assert block_momentum.learning_rate_scale(64, 100) == 8 and block_momentum.learning_rate_scale(2, 100) == 1
+    assert block_momentum.momentum_for(8, 100, 1.6) == 0.8 and block_momentum.momentum_for(16, 200, 4) == 0.5
+    assert block_momentum.most_worker_batch(16) == 100 and block_momentum.most_worker_batch(4096) == 1
+    assert block_momentum.lowered(0.99, 16, 200) == 0.5 and block_momentum.lowered(0.7, 16, 100) == 2 * 0.7 - 1
+
+
 def test_the_formula_by_hand() -> None:
     weights, moments = np.array([1.0], np.float32), np.array([[0.25]], np.float32)
     rules.move_master("block-momentum", weights, moments, np.array([2.0 * 10]), 10, 0.5)

@@ -19,7 +19,9 @@ def test_merges_take_no_more_than_their_share_unless_the_batch_may_not_grow(
     assert batch == most or merge <= 1.0001 * SHARE * batch * exemplar
 
 
-@pytest.mark.parametrize("merge, batch", [(0.1, 2), (0.2, 5), (0.5, 10), (1, 20), (1.01, 50), (5, 100), (51, 700)])
+@pytest.mark.parametrize(
+    "merge, batch", [(0.01, 1), (0.1, 2), (0.2, 5), (0.4, 10), (0.5, 10), (1, 20), (1.01, 50), (5, 100), (51, 700)]
+)
 def test_the_least_step_is_taken(merge: float, batch: int) -> None:
     assert cheapest(MergeCost(1, merge), 700) == batch
 

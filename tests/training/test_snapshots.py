@@ -174,6 +174,23 @@ def test_the_last_few_are_kept_and_those_of_other_runs_too(tmp_path: Path) -> No
     assert other.exists()
 
 
+def test_the_newest_has_the_highest_number_however_it_is_written(tmp_path: Path) -> None:
+    assert snapshots.newest(tmp_path) is None
+    for name in ("999999.mpinn", "1000000.mpinn", "9.mpinn", "x.mpinn", "2000000.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in snapshots.paths(tmp_path)] == ["1000000.mpinn", "999999.mpinn", "9.mpinn"]
+    assert snapshots.newest(tmp_path) == tmp_path / "1000000.mpinn"
+    assert Store(tmp_path).save(snapshot()).name == "1000001.mpinn"
+
+
+def test_a_snapshot_that_somebody_removed_does_not_end_the_run(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.save(snapshot(1)).unlink()
+    for epoch in range(2, 6):
+        store.save(snapshot(epoch))
+    assert [snapshots.load(path).state.epoch for path in snapshots.paths(tmp_path)] == [5, 4, 3]
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_write_that_fails_leaves_the_snapshots_as_they_were(
