@@ -27,6 +27,13 @@ def target_reached(settings: Settings, state: RunState) -> bool:
     return target is not None and target["epochs"] is not None
 
 
+def outcome(settings: Settings, state: RunState) -> str:
+    """Return the status of a run that nothing has stopped."""
+    if settings.target_accuracy is None:
+        return "completed"
+    return "target" if target_reached(settings, state) else "target-missed"
+
+
 def finished(settings: Settings, state: RunState) -> bool:
     return state.epoch > settings.epochs or target_reached(settings, state)
 

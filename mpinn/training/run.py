@@ -100,8 +100,7 @@ class Run:
             request = self.train_epoch()
         shares = self.team.world.comm.allgather(pss_mib())
         self.memory = environment.memory_usage(shares, self.facts.data.nbytes)
-        reached = "target" if goals.target_reached(self.settings, self.state) else "completed"
-        self.state.status = STOPPED.get(request, reached)
+        self.state.status = STOPPED.get(request) or goals.outcome(self.settings, self.state)
         self.tell(RunEnded(self.state, self.seconds, signalled=request in STATUS))
         return request
 

@@ -196,12 +196,18 @@ def row_of(epoch: dict[str, Any], exemplars: int) -> str:
 
 def closing_line(settings: Settings, state: RunState, seconds: float, saved: Path | None) -> str:
     """Return what came of the run, and where it is written down; saved: the last snapshot."""
-    if state.status in ("completed", "target"):
-        reached = counted(len(state.epochs), "epoch")
-    else:
-        reached = f"{state.status} at epoch {state.epoch}, round {state.round}"
-    if state.status == "target":
-        reached = f"target of {settings.target_accuracy:g}% ({settings.target_set} set) reached after {reached}"
+    epochs = counted(len(state.epochs), "epoch")
+    target = f"target of {settings.target_accuracy or 0:g}% ({settings.target_set} set)"
+    match state.status:
+        case "completed":
+            reached = epochs
+        case "target":
+            reached = f"{target} reached after {epochs}"
+        case "target-missed":
+            best = max((row[f"{settings.target_set}_accuracy"] or 0.0 for row in state.epochs), default=0.0)
+            reached = f"{target} missed: at most {best:.2f}% in {epochs}"
+        case _:
+            reached = f"{state.status} at epoch {state.epoch}, round {state.round}"
     written = [f"result in {settings.result}"] if settings.result else []
     written += [f"snapshot in {saved}"] if saved else []
     parts = [f"{reached}, {seconds:.1f} s", f"weights {weights_sha256(state.master.weights)[:12]}", *written]

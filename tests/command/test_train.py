@@ -36,6 +36,21 @@ def test_screen_and_result(data: Path, tmp_path: Path, ranks: int) -> None:
     assert said["environment"]["ranks"] == max(1, ranks)
 
 
+@pytest.mark.parametrize(
+    "target, status, told", [(5, "target", "reached after 1 epoch"), (100, "target-missed", "missed: at most ")]
+)
+def test_the_closing_line_says_what_became_of_a_target(
+    data: Path, tmp_path: Path, target: int, status: str, told: str
+) -> None:
+    path = tmp_path / "r.json"
+    ran = train("--data", data, "--epochs", 2, "--target-accuracy", target, "--result", path)
+    said = json.loads(path.read_text())
+    best = max(row["test_accuracy"] for row in said["epochs"])
+    told += f"{best:.2f}% in 2 epochs, " if status == "target-missed" else ", "
+    assert ran.returncode == 0 and said["status"] == status
+    assert ran.stdout.splitlines()[-1].startswith(f"target of {target}% (test set) {told}")
+
+
 def test_quiet_prints_nothing(data: Path) -> None:
     ran = train("--data", data, "--epochs", 1, "--quiet", ranks=2)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")

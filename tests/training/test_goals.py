@@ -31,6 +31,14 @@ def test_no_target_is_null() -> None:
     assert goals.target_of(settings(), [row(1, 99, 99)]) is None
 
 
+@pytest.mark.parametrize("target, status", [(None, "completed"), (80.0, "target"), (99.0, "target-missed")])
+def test_the_status_says_what_became_of_a_target(target: float | None, status: str) -> None:
+    asked = settings(epochs=1, target_accuracy=target)
+    state = RunState.beginning(asked)
+    state.epochs = [row(1, 80, 80)]
+    assert goals.outcome(asked, state) == status
+
+
 @pytest.mark.parametrize(
     "given, epochs, why",
     [
