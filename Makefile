@@ -89,11 +89,11 @@ test-faults: $(VENV)/.system-installed
 	set -x
 	python -m tests.faults.try_faults --out faults.json --trials $(TRIALS)
 
-# Each reader of files from outside, for so many seconds.
+# Each reader of files from outside, for so many seconds; what it finds is written to a file here.
 fuzz: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	pip install --quiet --disable-pip-version-check atheris
-	for reader in idx npz csv yaml profile snapshot hostfile result records; do
+	for reader in idx npz csv yaml profile suite snapshot hosts hostfile result records plan sessions left_out; do
 	    (set -x; python -m tests.fuzz.fuzz_readers $$reader -max_total_time=$(SECONDS_EACH))
 	done
 

@@ -27,6 +27,8 @@ def opened(path: Path) -> Iterator[BufferedReader]:
     """Open a regular file for reading; what else has a name, such as a FIFO, is not waited for. Raises UsageError."""
     handle = -1
     try:
+        if "\0" in str(path):
+            raise UsageError(f"{str(path)!r}: no file can have this name")
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise UsageError(f"{path}: not a regular file; copy what is to be read into one")
