@@ -50,6 +50,7 @@ class Control:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.checkout = CHECKOUT
+        self.directory: Path | None = None
         self.inventory = home / "hosts.yml"
         self.results = home / "results"
         self.runs = 0
@@ -63,12 +64,12 @@ class Control:
         self.inventory.write_text(yaml.safe_dump({"boards": {"hosts": hosts, "vars": settings}}))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `ansible-playbook ARGUMENTS` from the ansible directory of the checkout."""
+        """Start `ansible-playbook ARGUMENTS` from `directory`, or the ansible directory of the checkout."""
         command = [SCRIPT, "ctl", "ansible-playbook", "--inventory", self.inventory, *arguments]
         self.runs += 1  # each with connections of its own: one kept open would see the hosts as they were
         return subprocess.Popen(
             command,
-            cwd=self.checkout / "ansible",
+            cwd=self.directory or self.checkout / "ansible",
             env={
                 **os.environ,
                 "HOME": str(self.home),

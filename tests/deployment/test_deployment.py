@@ -19,7 +19,16 @@ from tests.deployment.cluster import CHECKOUT, HOSTS, STATE, Control, changes, c
 from tests.faults import hosts
 from tests.faults.job import undisturbed
 
+PLAYBOOKS = ("deploy", "bench", "status", "reset")
 GOVERNOR = "/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
+PAIR = """
+title: Two ranks
+description: A run over two hosts.
+repeats: 1
+minimum_seconds: 1
+experiments:
+  pair: {title: Two ranks, ranks: 2, workers: 2, options: {epochs: 1}, figures: [{kind: bars, y: [epoch_seconds]}]}
+"""
 # What a package manager, a log or Ansible itself leaves; everything else is to be as it was.
 OURS_NOT = (
     r"/(proc|sys|dev|run|tmp)/|/var/(log|cache)/|/var/lib/(apt|dpkg|ucf|sudo)/|/etc/\S+-/$"
@@ -114,6 +123,40 @@ def test_a_host_that_is_down_is_refused(control: Control, untouched: dict[str, s
         script("start", "node2")
 
 
+def test_an_account_that_deployment_did_not_make_is_left_alone(
+    control: Control, untouched: dict[str, set[str]]
+) -> None:
+    """One with rights is neither deployed to, by any stage, nor reset; one with the right name lacks other marks."""
+    keeps = "getent passwd admin; getent shadow admin; cat /home/admin/.ssh/authorized_keys"
+    before = [on(host, keeps) for host in HOSTS]
+    message = "deployment did not make the account {} and leaves it alone: name one that does not exist (mpinn_user)"
+    said = control.refused("--extra-vars", "mpinn_user=admin", "--tags", "mesh")
+    assert all(f"{host}: {message.format('admin')}" in said for host in HOSTS)
+    status, said = control.run("reset.yml", "--extra-vars", "mpinn_user=admin reset_confirm=yes")
+    assert status != 0 and message.format("admin") in said and changes(said) == dict.fromkeys(HOSTS, 0)
+    assert [on(host, keeps) for host in HOSTS] == before
+    with (
+        wrong("node1", "useradd --password '*' mpinn", "userdel mpinn"),
+        wrong("node2", "useradd --comment mpinn mpinn; echo mpinn:secret | chpasswd", "userdel mpinn"),
+        wrong("node3", "useradd --comment mpinn --password '*' --groups sudo mpinn", "userdel mpinn"),
+    ):
+        said = control.refused()
+    assert all(f"{host}: {message.format('mpinn')}" in said for host in HOSTS)
+
+
+def test_where_sudo_asks_for_a_password_every_playbook_says_what_to_do(
+    control: Control, untouched: dict[str, set[str]]
+) -> None:
+    change = "sed -i s/{}PASSWD:/{}PASSWD:/ /etc/sudoers.d/admin"
+    with wrong("node2", change.format("NO", ""), change.format("", "NO")):
+        said = {name: control.run(f"{name}.yml", "--extra-vars", "reset_confirm=yes") for name in PLAYBOOKS}
+    for name, (status, words) in said.items():
+        words = words.replace("\u00a0", " ")
+        assert "node2: sudo does not work (" in words and "give a password by --ask-become-pass" in words, words
+        assert "node1: sudo" not in words and changes(words) == dict.fromkeys(HOSTS, 0)
+        assert (status == 0) == (name == "status")
+
+
 def test_a_dry_run_on_fresh_hosts_shows_what_it_can(control: Control, untouched: dict[str, set[str]]) -> None:
     said = control.well("deploy.yml", "--check", "--diff")
     assert "would install python3-venv, python3-packaging" in said and "node1 has no user mpinn yet" in said
@@ -129,8 +172,13 @@ def test_what_was_interrupted_is_completed(control: Control, untouched: dict[str
     assert "gcc" in on("node1", "ls /usr/bin") and "gcc" not in on("node2", "ls /usr/bin")
 
 
-def test_a_second_time_changes_nothing(control: Control) -> None:
-    assert changes(control.well("deploy.yml")) == dict.fromkeys(HOSTS, 0)
+def test_a_second_time_changes_nothing_wherever_it_is_started(control: Control, tmp_path: Path) -> None:
+    control.directory = tmp_path
+    try:
+        said = control.well(str(CHECKOUT / "ansible/deploy.yml"))
+    finally:
+        control.directory = None
+    assert changes(said) == dict.fromkeys(HOSTS, 0)
     assert changes(control.well("deploy.yml", "--check", "--diff")) == dict.fromkeys(HOSTS, 0)
 
 
@@ -176,6 +224,21 @@ def test_a_suite_runs_over_all_hosts_at_full_clock(control: Control) -> None:
     assert [len(node["ranks"]) for node in widest["environment"]["nodes"]] == [2, 1, 1]
     assert "<svg" in (home / "report.html").read_text() and "records" in (home / "run.log").read_text()
     assert all(record["environment"]["commit"] for record in records if record["program"] == "train")
+
+
+def test_a_suite_over_some_hosts_is_over_these(control: Control, tmp_path: Path) -> None:
+    """node1, which has the hostfile's first line, is away."""
+    suite = tmp_path / "pair.yml"
+    suite.write_text(PAIR)
+    script("cut", "node1")
+    try:
+        control.well("bench.yml", "--limit", "node2,node3", "--extra-vars", f"mpinn_suite={suite}")
+    finally:
+        script("mend", "node1")
+    home = control.results / "node2" / "pair-node2+node3"
+    (record,) = [json.loads(line) for line in (home / "records.jsonl").read_text().splitlines()]
+    assert record["verdict"] in {"VALID", "DEGRADED"}
+    assert [host["host"] for host in record["hosts"]] == ["node2", "node3"]
 
 
 def test_an_interrupted_benchmark_goes_on_and_is_waited_for(control: Control) -> None:
