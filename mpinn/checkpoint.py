@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for verb in (shown, exported):
         verb.add_argument("snapshot", type=Path, help="a file, or a directory: then its newest good snapshot")
     exported.add_argument("--format", choices=("json", "csv"), default="json", help="default: json")
-    exported.add_argument("--out", type=Path, metavar="FILE", help="default: standard output, unless that is a terminal")
+    exported.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: standard output, unless that is a terminal"
+    )
     asked = parser.parse_args(arguments)
     if asked.verb == "export" and asked.out is None and sys.stdout.isatty():
         raise UsageError("export: a number a weight is too much for a terminal; give --out FILE, or pipe it on")

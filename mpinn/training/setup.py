@@ -112,7 +112,7 @@ def observers(run: Run, lock: Lock | None) -> list[Observer]:
     if settings.result:
         found.append(ResultWriter(team, Path(settings.result), lock, run.result_of))
     head = screen.head(settings, run.facts, team.exchange.medium) if world.root else {}
-    found.append(Screen(settings, head, silent=lambda: settings.quiet or not world.root))
+    found.append(Screen(settings, head, run.facts.start, silent=lambda: settings.quiet or not world.root))
     return found
 
 
