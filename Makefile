@@ -111,6 +111,7 @@ test-board: $(VENV)/.system-installed
 	python -m pytest --verbose tests/board
 
 # The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
+# The system's MPI is told by the environment's `activate`: other programs use it, too.
 $(VENV)/.installed: pyproject.toml setup.py $(wildcard mpinn/kernels/native*.py mpinn/kernels/*.pxd)
 	@set -x
 	$(PYTHON) -m venv $(VENV)
@@ -121,7 +122,7 @@ $(VENV)/.installed: pyproject.toml setup.py $(wildcard mpinn/kernels/native*.py 
 	done
 	$(ACTIVATE)
 	set -x
-	python -m mpinn.hosts apply detected
+	python -m mpinn.hosts apply detected $(if $(filter system,$(MPI)),--activate)
 	touch $@
 
 # What measuring, testing and looking at a page need beside it.

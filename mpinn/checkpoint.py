@@ -13,6 +13,7 @@ import yaml
 from mpinn.model.network import weights_sha256
 from mpinn.system import files
 from mpinn.system.command_line import Parser, run_command
+from mpinn.system.errors import UsageError
 from mpinn.training.snapshots import HISTORY, Snapshot, load
 
 
@@ -57,8 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for verb in (shown, exported):
         verb.add_argument("snapshot", type=Path, help="a file, or a directory: then its newest good snapshot")
     exported.add_argument("--format", choices=("json", "csv"), default="json", help="default: json")
-    exported.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+    exported.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: standard output, unless that is a terminal"
+    )
     asked = parser.parse_args(arguments)
+    if asked.verb == "export" and asked.out is None and sys.stdout.isatty():
+        raise UsageError("export: a number a weight is too much for a terminal; give --out FILE, or pipe it on")
     snapshot = load(asked.snapshot)
     if asked.verb == "show":
         yaml.safe_dump(describe(snapshot), sys.stdout, sort_keys=False, default_flow_style=None)

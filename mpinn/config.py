@@ -206,7 +206,10 @@ def network_of(settings: dict[str, Any]) -> Network:
 
 def check(name: str, value: Any, where: str) -> Any:
     """Return the value of an option in its own type. Raises UsageError that names `where` it was given."""
-    return schema.check(Options, name, value, where)
+    found = schema.check(Options, name, value, where)
+    if name == "target_accuracy" and found is not None and 0 < found < 1:
+        raise UsageError(f"{where} {found:g}: a percentage; is {100 * found:g} meant?")
+    return found
 
 
 def option(name: str) -> str:

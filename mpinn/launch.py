@@ -5,6 +5,7 @@ The profile says how many ranks a host takes, whether they may share cores, how 
 """
 
 import argparse
+import os
 import shlex
 import sys
 from contextlib import suppress
@@ -14,11 +15,12 @@ from pathlib import Path
 from mpinn.failures import supervision, supervisor
 from mpinn.hosts import hostfile
 from mpinn.hosts.launcher import VENDORS, Launcher, command_line, find_launcher
-from mpinn.hosts.library import DETECTED, find
+from mpinn.hosts.library import DETECTED, find, fits
 from mpinn.hosts.profile import Mpi
 from mpinn.system.command_line import Parser, run_command
 from mpinn.system.errors import UsageError
-from mpinn.training import results, snapshots
+from mpinn.system.words import counted
+from mpinn.training import environment, results, snapshots
 
 
 def check_ranks(mpi: Mpi, ranks: int, hosts: int) -> None:
@@ -72,7 +74,8 @@ def main(arguments: list[str] | None = None) -> None:
     Raises UsageError, MpinnError.
     """
     asked = parser().parse_args(arguments)
-    mpi = find(asked.host).mpi
+    profile = find(asked.host)
+    mpi = profile.mpi
     hosts = hostfile.count(asked.hostfile)
     ranks = mpi.slots * hosts if asked.n is None else asked.n
     if ranks < 1:
@@ -83,6 +86,12 @@ def main(arguments: list[str] | None = None) -> None:
         check_ranks(mpi, ranks, hosts)
     if asked.restarts < 0:
         raise UsageError(f"--restarts {asked.restarts}: at least 0")
+    launched_as = environment.HostProfile(profile.name, None if asked.hostfile else fits(profile))
+    if launched_as.fits is False:
+        machine = profile.machine
+        about = f"{machine.architecture} with {counted(machine.cores, 'core')}, {counted(machine.threads, 'thread')}"
+        print(f"mpinn: warning: --host {asked.host}: this machine is no such one ({about})", file=sys.stderr)
+    os.environ[environment.HOST_PROFILE] = launched_as.variable()
     directory = supervisor.snapshot_directory(asked.options)
     if asked.fault_tolerance == "restart" and directory is None:
         raise UsageError("--fault-tolerance restart needs --checkpoint DIR among the training options, to go on from")
@@ -98,7 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
         program = [sys.executable, "-m", "mpinn.train", *options]
         if asked.fault_tolerance != "off":
             program += ["--fault-tolerance", asked.fault_tolerance]
-        words = command_line(mpi, launcher, number, left, program, passed=[supervision.VARIABLE])
+        words = command_line(
+            mpi, launcher, number, left, program, passed=[supervision.VARIABLE, environment.HOST_PROFILE]
+        )
         return [words[0], *(("--with-ft", "ulfm") if asked.fault_tolerance == "ulfm" else ()), *words[1:]], number
 
     if asked.dry_run:

@@ -80,6 +80,11 @@ def test_wrong_yaml_is_told_with_its_place_and_without_an_excerpt(tmp_path: Path
     assert "c.yml: not valid YAML: line 2, column 6: " in str(raised.value) and "^" not in str(raised.value)
 
 
+@pytest.mark.parametrize("percent", [0.0, 1.0, 97.0])
+def test_a_target_of_at_least_one_percent_or_none_is_taken(percent: float) -> None:
+    assert typed("--target-accuracy", str(percent)).target_accuracy == percent
+
+
 def test_what_is_typed_goes_before_the_file(tmp_path: Path) -> None:
     (tmp_path / "c.yml").write_text("epochs: 3\nseed: 4\n")
     settings = typed("--seed", "5", "--config", str(tmp_path / "c.yml"))
@@ -105,6 +110,7 @@ def test_what_is_typed_goes_before_the_file(tmp_path: Path) -> None:
         ("--worker-bach 3", "did you mean '--worker-batch'"),
         ("--epochs", "expected one argument"),
         ("--target-accuracy 101", "at most 100"),
+        ("--target-accuracy 0.97", "--target-accuracy 0.97: a percentage; is 97 meant?"),
         ("stray", "unknown option 'stray'"),
         ("--stop", "unknown option '--stop'; see --help"),
     ],

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mpinn.hosts import library
-from mpinn.hosts.apply import carry_out, overruled, parameter_files, plan
+from mpinn.hosts.apply import activate_file, carry_out, overruled, parameter_files, plan
 from mpinn.hosts.hostfile import FORMATS, from_profiles
 from mpinn.hosts.launcher import find_launcher
 from mpinn.hosts.profile import Profile, dump, schema
@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     apply = command("apply", "make a bare mpirun obey a profile, through MPI's own parameter files", "apply detected")
     apply.add_argument("name", metavar="NAME", nargs="?", help=WHICH)
     apply.add_argument("--interface", type=interface, metavar="NAME", help="talk to other hosts over this one alone")
+    apply.add_argument(
+        "--activate", action="store_true", help="write variables into this environment's bin/activate instead"
+    )
     apply.add_argument("--undo", action="store_true", help="take out what apply wrote; needs no NAME")
     apply.add_argument("--dry-run", action="store_true", help="print what would change and change nothing")
     hosts = command(
@@ -60,15 +63,15 @@ def interface(name: str) -> str:
     return name
 
 
-def apply(profile: Profile | None, interface: str | None, dry_run: bool) -> None:
+def apply(profile: Profile | None, interface: str | None, activate: bool, dry_run: bool) -> None:
     """Apply a profile, or undo what was applied if it is None, and say what was done to each file."""
     launcher = find_launcher()
     print(f"{launcher}:")
     if launcher.vendor == "mpich":
         print("  needs no parameter file: it takes more ranks than cores as it is")
         return
-    home = Path.home()
-    files = parameter_files(launcher, Path(sys.prefix), home)
+    prefix, home = Path(sys.prefix), Path.home()
+    files = activate_file(prefix) if activate else parameter_files(launcher, prefix, home)
     for change in plan(files, profile, interface):
         if change.needed and dry_run:
             print(change.diff(), end="")
@@ -76,7 +79,7 @@ def apply(profile: Profile | None, interface: str | None, dry_run: bool) -> None
         if change.needed:
             carry_out(change)
         print(f"  {change.path}: {change.verb}")
-    for parameter in overruled(files, home, profile, interface) if profile else []:
+    for parameter in overruled(files, home, profile, interface) if profile and not activate else []:
         warn(f"{parameter} goes before what was applied: take it out, or set it to what you want")
 
 
@@ -107,7 +110,8 @@ def main() -> None:
         case "apply":
             if (asked.name is None) != asked.undo:
                 parser().error("apply: give a NAME, or --undo without one")
-            apply(None if asked.undo else library.find(asked.name), asked.interface, asked.dry_run)
+            profile = None if asked.undo else library.find(asked.name)
+            apply(profile, asked.interface, asked.activate, asked.dry_run)
         case "hostfile":
             print(from_profiles(asked.hosts, asked.mpi), end="")
         case "schema":

@@ -1,5 +1,7 @@
 """Applying a profile: Open MPI's own parameter files say what the profile says, so that a bare `mpirun` obeys it.
 
+Or the `activate` of a Python environment says it, as variables: for an MPI that other programs use as well.
+
 Each file gets one marked block at its end; whatever else is in it stays as it is, byte for byte.
 """
 
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from mpinn.hosts.launcher import Launcher
 from mpinn.hosts.profile import Profile
-from mpinn.system.errors import MpinnError
+from mpinn.system.errors import MpinnError, UsageError
 from mpinn.system.files import replace
 
 # The newline before the block belongs to it; a file that begins with the block was made for it.
@@ -71,6 +73,23 @@ def parameters(profile: Profile, interface: str | None = None) -> dict[str, list
     }
 
 
+def exports(profile: Profile, interface: str | None = None) -> list[str]:
+    """Return the same for a shell: Open MPI takes what it reads in a parameter file from its environment, too."""
+    prefixes = {"openmpi": "OMPI_MCA", "prte": "PRTE_MCA"}
+    lines = parameters(profile, interface)
+    return [f"export {prefixes[kind]}_{line.replace(' = ', '=')}" for kind in prefixes for line in lines[kind]]
+
+
+def activate_file(prefix: Path) -> dict[str, Path]:
+    """Return the `activate` of the Python environment at `prefix`, by its kind. Raises UsageError: there is none."""
+    path = prefix / "bin/activate"
+    if not path.exists():
+        raise UsageError(
+            f"--activate: {prefix} is no environment with a bin/activate; make one, or leave --activate out"
+        )
+    return {"activate": path}
+
+
 def parameter_files(launcher: Launcher, prefix: Path, home: Path) -> dict[str, Path]:
     """Return where an Open MPI reads the two kinds of parameter file.
 
@@ -104,7 +123,7 @@ def plan(files: dict[str, Path], profile: Profile | None, interface: str | None 
 
     Raises MpinnError where a file cannot be read.
     """
-    lines = parameters(profile, interface) if profile else {}
+    lines = {**parameters(profile, interface), "activate": exports(profile, interface)} if profile else {}
     changes = []
     for kind, path in files.items():
         path = path.resolve()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mpinn.hosts.detect import detect
 from mpinn.hosts.profile import Profile, load
-from mpinn.system.errors import UsageError, nearest
+from mpinn.system.errors import MpinnError, UsageError, nearest
 
 DETECTED = "detected"
 
@@ -26,6 +26,16 @@ def directory() -> Path:
 def names() -> list[str]:
     """Return the names of the profiles that ship, in alphabetical order."""
     return sorted(path.stem for path in directory().glob("*.yml"))
+
+
+def fits(profile: Profile) -> bool | None:
+    """Return whether this machine has a profile's architecture, cores and threads; None where nothing tells."""
+    try:
+        here = detect().machine
+    except MpinnError:
+        return None
+    machine = profile.machine
+    return (machine.architecture, machine.cores, machine.threads) == (here.architecture, here.cores, here.threads)
 
 
 def find(name: str) -> Profile:

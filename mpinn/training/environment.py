@@ -2,18 +2,45 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import mpinn
 from mpinn.kernels import Kernel
+from mpinn.system.errors import UsageError
+
+HOST_PROFILE = "MPINN_HOST_PROFILE"  # in a rank's environment: what mpinn.launch ran it as
+FITS = {"yes": True, "no": False, "unknown": None}
+
+
+class HostProfile(NamedTuple):
+    """The host profile that mpinn.launch took."""
+
+    name: str
+    fits: bool | None  # whether the launching machine is of its kind; None where that is not known
+
+    def variable(self) -> str:
+        """Return the value of `HOST_PROFILE` for the ranks."""
+        return next(f"{self.name}:{word}" for word, fits in FITS.items() if fits is self.fits)
+
+    @classmethod
+    def from_environment(cls) -> "HostProfile | None":
+        """Return the profile that the environment names. Raises UsageError for what mpinn.launch did not write."""
+        text = os.environ.get(HOST_PROFILE)
+        if text is None:
+            return None
+        found = re.fullmatch(r"([a-z0-9][a-z0-9-]*):(yes|no|unknown)", text)
+        if found is None:
+            raise UsageError(f"{HOST_PROFILE}: not what mpinn.launch writes; unset it")
+        return cls(found[1], FITS[found[2]])
 
 
 def processor() -> str:
@@ -108,7 +135,9 @@ def memory_usage(shares: list[float | None], data_bytes: int) -> dict[str, Any]:
     }
 
 
-def describe(kernel: Kernel, ranks: list[dict[str, Any]], mpi: dict[str, str]) -> dict[str, Any]:
+def describe(
+    kernel: Kernel, ranks: list[dict[str, Any]], mpi: dict[str, str], host_profile: HostProfile | None
+) -> dict[str, Any]:
     """Return the `environment` of a result: `ranks` is `local` of every rank, `mpi` its vendor, version, library."""
     hosts = nodes(ranks)
     return {
@@ -127,5 +156,6 @@ def describe(kernel: Kernel, ranks: list[dict[str, Any]], mpi: dict[str, str]) -
         "ranks_per_node": max(len(host["ranks"]) for host in hosts),
         "oversubscribed": any(len(host["ranks"]) > len(host["cores"]) for host in hosts),
         "wait_policy": wait_policy(mpi["vendor"]),
+        "host_profile": host_profile and host_profile._asdict(),
         "nodes": hosts,
     }

@@ -107,9 +107,14 @@ def merge_hint(settings: Settings) -> str:
 class Screen:
     """The observer that prints."""
 
-    def __init__(self, settings: Settings, head: dict[str, str], silent: Callable[[], bool]) -> None:
-        """silent: whether to print nothing, as on every rank but rank 0, which may change when ranks are lost."""
-        self.settings, self.head, self.silent = settings, head, silent
+    def __init__(
+        self, settings: Settings, head: dict[str, str], start: dict[str, float], silent: Callable[[], bool]
+    ) -> None:
+        """start: the result's, read at the end.
+
+        silent: whether to print nothing, as on every rank but rank 0, which may change when ranks are lost.
+        """
+        self.settings, self.head, self.start, self.silent = settings, head, start, silent
         self.bar: terminal.Bar | None = None
         self.drawn = 0.0  # when the bar was, by time.monotonic
         self.saved: Path | None = None  # the last snapshot
@@ -137,7 +142,7 @@ class Screen:
             case RunBegan(nothing_left=nothing_left):
                 self.open(nothing_left)
             case RunEnded(state, seconds, signalled):
-                self.close(closing_line(self.settings, state, seconds, self.saved), signalled)
+                self.close(closing_line(self.settings, state, self.start, seconds, self.saved), signalled)
 
     def say(self, text: str = "") -> None:
         if not self.silent():
@@ -194,8 +199,10 @@ def row_of(epoch: dict[str, Any], exemplars: int) -> str:
     return ROW.format(epoch["epoch"], *accuracies, f"{seconds:.2f}", f"{exemplars / seconds:,.0f}", *shares)
 
 
-def closing_line(settings: Settings, state: RunState, seconds: float, saved: Path | None) -> str:
-    """Return what came of the run, and where it is written down; saved: the last snapshot."""
+def closing_line(
+    settings: Settings, state: RunState, start: dict[str, float], seconds: float, saved: Path | None
+) -> str:
+    """Return what came of the run, and where it is written down; start: the result's; saved: the last snapshot."""
     epochs = counted(len(state.epochs), "epoch")
     target = f"target of {settings.target_accuracy or 0:g}% ({settings.target_set} set)"
     match state.status:
@@ -210,5 +217,21 @@ def closing_line(settings: Settings, state: RunState, seconds: float, saved: Pat
             reached = f"{state.status} at epoch {state.epoch}, round {state.round}"
     written = [f"result in {settings.result}"] if settings.result else []
     written += [f"snapshot in {saved}"] if saved else []
-    parts = [f"{reached}, {seconds:.1f} s", f"weights {weights_sha256(state.master.weights)[:12]}", *written]
+    parts = [
+        f"{reached}, {spent(state, start, seconds)}",
+        f"weights {weights_sha256(state.master.weights)[:12]}",
+        *written,
+    ]
     return "\n" + "; ".join(parts)
+
+
+def spent(state: RunState, start: dict[str, float], seconds: float) -> str:
+    """Return the seconds of the run, and what they went to; start: the result's, of which a run counts the end."""
+    stretches = [*state.epochs, *([state.partial] if state.partial else [])]
+    parts = {
+        "rounds": sum(stretch["train_seconds"] for stretch in stretches),
+        "evaluation": sum(row["evaluate_seconds"] for row in state.epochs),
+        "start": start["data"] + start["prepare"],
+    }
+    parts["other"] = max(0.0, seconds - sum(parts.values()))
+    return f"{seconds:.1f} s ({', '.join(f'{name} {part:.1f}' for name, part in parts.items())})"

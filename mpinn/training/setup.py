@@ -91,10 +91,11 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch, supervisi
 
 
 def describe_environment(world: World, kernel: Kernel) -> dict[str, Any]:
-    """Return the `environment` of the result on rank 0, and {} elsewhere unless ranks may be lost."""
+    """Return the `environment` of the result on rank 0, {} elsewhere unless ranks may be lost. Raises UsageError."""
     ranks = world.comm.gather(environment.local(kernel))
     library = {"vendor": mpi_library.vendor(), "version": mpi_library.version(), "library": mpi_library.library()}
-    about = environment.describe(kernel, ranks, library) if world.root else {}
+    profile = world.on_root(environment.HostProfile.from_environment)
+    about = environment.describe(kernel, ranks, library, profile) if world.root else {}
     return world.comm.bcast(about) if world.fault_tolerant else about  # any rank may become the root
 
 
@@ -110,7 +111,7 @@ def observers(run: Run, lock: Lock | None) -> list[Observer]:
     if settings.result:
         found.append(ResultWriter(team, Path(settings.result), lock, run.result_of))
     head = screen.head(settings, run.facts, team.exchange.medium) if world.root else {}
-    found.append(Screen(settings, head, silent=lambda: settings.quiet or not world.root))
+    found.append(Screen(settings, head, run.facts.start, silent=lambda: settings.quiet or not world.root))
     return found
 
 

@@ -1,5 +1,6 @@
 """`python -m mpinn.launch`: every line that it builds is run, under the MPI that is installed here."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,8 +13,9 @@ import pytest
 from mpinn import launch
 from mpinn.hosts.launcher import Launcher, find_launcher
 from mpinn.hosts.library import find, names
+from mpinn.hosts.profile import dump
 from mpinn.system.errors import UsageError
-from tests.command.commands import environment, errors, ranks_alive, run, wait_until
+from tests.command.commands import environment, errors, ranks_alive, run, train, wait_until
 from tests.digits import write_npz
 
 LAUNCH = [sys.executable, "-m", "mpinn.launch"]
@@ -39,8 +41,36 @@ def test_every_profile_runs_as_many_ranks_as_it_is_asked_for(data: Path, tmp_pat
     assert ran.returncode == 0, ran.stderr
     said = json.loads(result.read_text())["environment"]
     assert said["ranks"] == ranks
+    assert said["host_profile"] == {"name": name, "fits": "warning: --host" not in ran.stderr}
     if find_launcher().vendor == "openmpi":
         assert said["wait_policy"] == find(name).mpi.wait_policy
+
+
+@pytest.mark.parametrize("name", ["detected", "one-core-more", "another-architecture"])
+def test_a_profile_of_another_machine_is_told(data: Path, tmp_path: Path, name: str) -> None:
+    mine = find("detected")
+    machine = mine.machine
+    first = dataclasses.replace(machine.clusters[0], cores=machine.clusters[0].cores + 1, cpus=None)
+    first = dataclasses.replace(first, threads=max(first.threads, first.cores))
+    changed = {
+        "detected": {},
+        "one-core-more": {"clusters": (first, *machine.clusters[1:])},
+        "another-architecture": {"architecture": "aarch64" if machine.architecture == "x86_64" else "x86_64"},
+    }[name]
+    profile, result = tmp_path / "profile.yml", tmp_path / "r.json"
+    profile.write_text(dump(dataclasses.replace(mine, name=name, machine=dataclasses.replace(machine, **changed))))
+    options = ["--data", str(data), "--epochs", "1", "--quiet", "--result", str(result)]
+    ran = run([*LAUNCH, "--host", str(profile), "-n", "2", "--force", "--", *options])
+    said = json.loads(result.read_text())["environment"]
+    assert ran.returncode == 0 and said["host_profile"] == {"name": name, "fits": name == "detected"}
+    warned = [line for line in ran.stderr.splitlines() if line.startswith("mpinn: warning: --host")]
+    assert len(warned) == (name != "detected")
+
+
+def test_a_profile_that_launch_did_not_write_is_refused_in_one_line(data: Path) -> None:
+    ran = train("--data", data, "--epochs", 1, ranks=2, MPINN_HOST_PROFILE="x:perhaps")
+    (line,) = errors(ran.stderr)
+    assert ran.returncode == 2 and "MPINN_HOST_PROFILE" in line and "unset it" in line
 
 
 def test_a_hostfile_of_this_machine(data: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_the_closing_line_says_what_became_of_a_target(
     data: Path, tmp_path: Path, target: int, status: str, told: str
 ) -> None:
     path = tmp_path / "r.json"
-    ran = train("--data", data, "--epochs", 2, "--target-accuracy", target, "--result", path)
+    ran = train("--data", data, "--epochs", 2, "--learning-rate", 1e-3, "--target-accuracy", target, "--result", path)
     said = json.loads(path.read_text())
     best = max(row["test_accuracy"] for row in said["epochs"])
     told += f"{best:.2f}% in 2 epochs, " if status == "target-missed" else ", "

@@ -120,6 +120,28 @@ def test_after_apply_a_bare_mpirun_takes_16_ranks_and_after_undo_nothing_is_left
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_an_activated_environment_makes_a_bare_mpirun_take_16_ranks_and_leaves_the_home_alone(
+    python: Path, tmp_path: Path
+) -> None:
+    """As `make train MPI=system` does it."""
+    activate = python.parent / "activate"
+    before = activate.read_bytes()
+    assert hosts(python, "apply", "detected", "--activate", home=tmp_path).returncode == 0
+    assert (activate.read_bytes() == before) == (LAUNCHER.vendor == "mpich")
+    sixteen = f". {activate} && {LAUNCHER.path} -n 16 sh -c 'echo wait ${{OMPI_MCA_mpi_yield_when_idle:-1}}'"
+    ranks = run("bash", "-c", sixteen, home=tmp_path)
+    assert ranks.stdout == "wait 1\n" * 16, ranks.stderr
+    assert hosts(python, "apply", "--undo", "--activate", home=tmp_path).returncode == 0
+    assert activate.read_bytes() == before
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_makefile_leaves_the_home_alone_for_the_systems_mpi() -> None:
+    asked = ["make", "--dry-run", "--always-make", "MPI=system", "VENV=.venv-none", ".venv-none/.installed"]
+    said = subprocess.run(asked, capture_output=True, text=True, cwd=CHECKOUT, check=True).stdout
+    assert "mpinn.hosts apply detected --activate" in said
+
+
 def test_a_home_that_cannot_be_written_is_one_line_and_status_1(python: Path, tmp_path: Path) -> None:
     answer = run("env", "HOME=/proc", python, "-m", "mpinn.hosts", "apply", "detected", home=tmp_path)
     complaints = (

@@ -24,7 +24,9 @@ from tests.command.commands import environment
 from tests.digits import write_npz
 
 SETTLED = config.resolve(Options(workers=16, merge="block-momentum"), 100, 784, 10, 60000, 2)
-STATE = RunState(2, 0, Master.at_rest(np.zeros(3, np.float32), "mean", 0), None, epochs=[{"epoch": 1}])
+STATE = RunState(2, 0, Master.at_rest(np.zeros(3, np.float32), "mean", 0), None)
+STATE.epochs = [{"epoch": 1, "train_seconds": 0.6, "evaluate_seconds": 0.3}]
+START = {"launcher": 9.0, "mpi": 9.0, "data": 0.25, "prepare": 0.15}
 
 
 @pytest.mark.parametrize("numbers, text", [([0], "0"), ([0, 1, 2], "0-2"), ([0, 2], "0,2"), ([3, 4, 5, 6, 7], "3-7")])
@@ -66,13 +68,13 @@ ROW = {"epoch": 3, "train_accuracy": None, "test_accuracy": None, "train_seconds
 
 
 def test_a_row_without_an_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
-    Screen(SETTLED, {}, silent=lambda: False)(EpochEnded(STATE, ROW, 60000, save=False))
+    Screen(SETTLED, {}, START, silent=lambda: False)(EpochEnded(STATE, ROW, 60000, save=False))
     assert capsys.readouterr().out.split() == ["3", "-", "-", "2.00", "30,000", "25%", "25%", "25%", "25%"]
 
 
 def test_events_are_told_in_words_and_only_by_rank_0(capsys: pytest.CaptureFixture[str]) -> None:
     silent = [False]
-    screen = Screen(SETTLED, {"network": "small"}, silent=lambda: silent[0])
+    screen = Screen(SETTLED, {"network": "small"}, START, silent=lambda: silent[0])
     events = [
         RunBegan(STATE, ""),
         RankLost(3, "pi", 1, STATE),
@@ -85,7 +87,12 @@ def test_events_are_told_in_words_and_only_by_rank_0(capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert said.startswith("network  small\n") and "exemplars/s" in said
     assert "rank 3 on pi was lost; 1 rank go on from epoch 2, round 0" in said and "\nback to the start\n" in said
-    assert "\n1 epoch, 1.5 s; weights " in said and said.endswith("; snapshot in x/000001.mpinn\n")
+    assert "\n1 epoch, 1.5 s (rounds 0.6, evaluation 0.3, start 0.4, other 0.2); weights " in said and said.endswith(
+        "; snapshot in x/000001.mpinn\n"
+    )
+    stopped = dataclasses.replace(STATE, status="interrupted", partial={"train_seconds": 0.1})
+    screen(RunEnded(stopped, 1.5, signalled=False))
+    assert "round 0, 1.5 s (rounds 0.7, evaluation 0.3, start 0.4, other 0.1); " in capsys.readouterr().out
     silent[0] = True
     for event in events:
         screen(event)

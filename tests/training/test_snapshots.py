@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import pty
 import struct
 import subprocess
 import sys
@@ -277,6 +278,16 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "mpinn.checkpoint", *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def test_export_asks_for_a_file_where_a_terminal_would_get_all_weights(tmp_path: Path) -> None:
+    mine, theirs = pty.openpty()
+    words = [sys.executable, "-m", "mpinn.checkpoint", "export", str(tmp_path / "none.mpinn")]
+    ran = subprocess.run(words, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    os.close(mine)
+    assert ran.returncode == 2 and ran.stderr.startswith("mpinn: error: export:") and "--out FILE" in ran.stderr
+    assert ran.stderr.count("\n") == 1
 
 
 def test_show_and_export_make_it_readable(tmp_path: Path) -> None:
