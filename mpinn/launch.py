@@ -19,6 +19,7 @@ from mpinn.hosts.library import DETECTED, find, fits
 from mpinn.hosts.profile import Mpi
 from mpinn.system.command_line import Parser, run_command
 from mpinn.system.errors import UsageError
+from mpinn.system.processes import check_open_files
 from mpinn.system.words import counted
 from mpinn.training import environment, results, snapshots
 
@@ -80,6 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     ranks = mpi.slots * hosts if asked.n is None else asked.n
     if ranks < 1:
         raise UsageError(f"-n {ranks}: at least 1 rank")
+    check_open_files()
     launcher = find_launcher()
     check_launcher(launcher)
     if not asked.force:

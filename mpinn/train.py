@@ -19,6 +19,7 @@ from mpinn.parallel.launched import launched
 from mpinn.parallel.stop_requests import STATUS
 from mpinn.system.command_line import print_error
 from mpinn.system.errors import MpinnError
+from mpinn.system.processes import check_open_files
 from mpinn.training.stopwatch import Stopwatch
 
 LATE = 0.2  # seconds that other ranks leave rank 0 to print an error first: the first to print ends all
@@ -28,7 +29,8 @@ World = Any  # mpinn.parallel.world.World. Where MPI is missing its import is an
 
 
 def start_mpi() -> World:
-    """Return the world of ranks. Raises UsageError where MPI is missing, or not the launcher's."""
+    """Return the world of ranks. Raises UsageError where MPI is missing, cannot run, or is not the launcher's."""
+    check_open_files()
     from mpinn.parallel import world
 
     return world.World.start()

@@ -23,6 +23,9 @@ hypothesis.settings.register_profile(  # a counterexample is enough, and the sam
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machine"))
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
     os.environ.setdefault(variable, "1")
+os.environ["TERM"] = "xterm"
+for variable in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE"):
+    os.environ.pop(variable, None)
 
 
 @pytest.hookimpl(tryfirst=True)

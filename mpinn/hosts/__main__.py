@@ -13,6 +13,7 @@ from mpinn.hosts.launcher import find_launcher
 from mpinn.hosts.profile import Profile, dump, schema
 from mpinn.hosts.sheet import listing, sheet
 from mpinn.system.command_line import Parser, run_command
+from mpinn.system.files import home
 from mpinn.system.terminal import show
 
 WHICH = "a profile that ships, a YAML file, or 'detected' for this machine"
@@ -70,8 +71,8 @@ def apply(profile: Profile | None, interface: str | None, activate: bool, dry_ru
     if launcher.vendor == "mpich":
         print("  needs no parameter file: it takes more ranks than cores as it is")
         return
-    prefix, home = Path(sys.prefix), Path.home()
-    files = activate_file(prefix) if activate else parameter_files(launcher, prefix, home)
+    prefix = Path(sys.prefix)
+    files = activate_file(prefix) if activate else parameter_files(launcher, prefix, home())
     for change in plan(files, profile, interface):
         if change.needed and dry_run:
             print(change.diff(), end="")
@@ -79,7 +80,7 @@ def apply(profile: Profile | None, interface: str | None, activate: bool, dry_ru
         if change.needed:
             carry_out(change)
         print(f"  {change.path}: {change.verb}")
-    for parameter in overruled(files, home, profile, interface) if profile and not activate else []:
+    for parameter in overruled(files, home(), profile, interface) if profile and not activate else []:
         warn(f"{parameter} goes before what was applied: take it out, or set it to what you want")
 
 

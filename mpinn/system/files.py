@@ -11,6 +11,14 @@ from typing import Any
 from mpinn.system.errors import MpinnError, UsageError
 
 
+def home() -> Path:
+    """Return the user's home. Raises UsageError where neither HOME nor the password file names one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UsageError("no home directory is known: set HOME") from None
+
+
 def replace(path: Path, content: bytes) -> None:
     """Put a new file in the place of `path`: written beside, synced, renamed; with the permissions that it had.
 

