@@ -196,6 +196,8 @@ def test_a_fault_says_what_is_wrong_and_where() -> None:
         one["epochs"][1]["test_accuracy"] = 50.0 if one is mine else 49.0
     words = "test_accuracy after epoch 2 is 50.00, the serial oracle's 49.00"
     assert oracle.faults(point(), mine, right)[-1] == words
+    mine["epochs"][1]["test_accuracy"] = None  # an epoch that only one of them evaluated
+    assert "test_accuracy" not in str(oracle.faults(point(), mine, right))
     mine["epochs"][1]["weights_sha256"] = "b"
     words = "the weights after epoch 2 are not the serial oracle's: the result is wrong"
     assert oracle.faults(point(), mine, right)[-1] == words
@@ -226,6 +228,10 @@ def test_checks_bound_accuracies() -> None:
         assert oracle.faults(point(checks=(edge,)), result("a"), result("a")) == []
     words = "train_accuracy after epoch 2 is 90.0, not 0 to 80"
     assert oracle.faults(point(checks=(low,)), result("a"), result("a")) == [words]
+    better = result("a")
+    better["epochs"][1]["train_accuracy"] = 96.0
+    first, second = Check("train_accuracy", 1, 89, 91), Check("train_accuracy", 2, 95, 97)
+    assert oracle.faults(point(checks=(first, second)), better, better) == []
     unknown = Check("test_accuracy", 1, 0, 100)
     assert oracle.faults(point(checks=(unknown,)), result("a"), result("a")) == [
         "test_accuracy after epoch 1 is None, not 0 to 100"
