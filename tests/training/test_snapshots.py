@@ -181,11 +181,11 @@ def test_the_newest_has_the_highest_number_however_it_is_written(tmp_path: Path)
         (tmp_path / name).touch()
     assert [path.name for path in snapshots.paths(tmp_path)] == ["1000000.mpinn", "999999.mpinn", "9.mpinn"]
     assert snapshots.newest(tmp_path) == tmp_path / "1000000.mpinn"
-    assert Store(tmp_path).save(snapshot()).name == "1000001.mpinn"
+    assert Store(tmp_path, "0123456789ab").save(snapshot()).name == "1000001.mpinn"
 
 
 def test_a_snapshot_that_somebody_removed_does_not_end_the_run(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, "0123456789ab")
     store.save(snapshot(1)).unlink()
     for epoch in range(2, 6):
         store.save(snapshot(epoch))
