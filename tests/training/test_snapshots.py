@@ -176,12 +176,14 @@ def test_the_last_few_are_kept_and_those_of_other_runs_too(tmp_path: Path) -> No
 
 
 def test_the_newest_has_the_highest_number_however_it_is_written(tmp_path: Path) -> None:
-    assert snapshots.newest(tmp_path) is None
+    assert snapshots.newest(tmp_path, "0123456789ab") is None
     for name in ("999999.mpinn", "1000000.mpinn", "9.mpinn", "x.mpinn", "2000000.txt"):
         (tmp_path / name).touch()
     assert [path.name for path in snapshots.paths(tmp_path)] == ["1000000.mpinn", "999999.mpinn", "9.mpinn"]
-    assert snapshots.newest(tmp_path) == tmp_path / "1000000.mpinn"
-    assert Store(tmp_path, "0123456789ab").save(snapshot()).name == "1000001.mpinn"
+    assert snapshots.newest(tmp_path, "0123456789ab") is None  # none of them is good
+    saved = Store(tmp_path, "0123456789ab").save(snapshot())
+    assert saved.name == "1000001.mpinn" and snapshots.newest(tmp_path, "0123456789ab") == saved
+    assert snapshots.newest(tmp_path, "ba9876543210") is None  # of another job
 
 
 def test_a_snapshot_that_somebody_removed_does_not_end_the_run(tmp_path: Path) -> None:
