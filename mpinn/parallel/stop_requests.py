@@ -46,10 +46,14 @@ SLOTS = len(Requests._fields)
 class Listener:
     """Catches this rank's signals and watches the clock; the next merge collects what came."""
 
-    def __init__(self, time_limit: float | None) -> None:
-        """Start listening. time_limit: seconds from now, on the rank that watches the clock, else None."""
+    def __init__(self, time_limit: float | None, terminated_by: str = "terminate") -> None:
+        """Start listening. time_limit: seconds from now, on the rank that watches the clock, else None.
+
+        terminated_by: the request that a SIGTERM is.
+        """
         self.deadline = None if time_limit is None else time.monotonic() + time_limit
         self.act: Callable[[], None] | None = None
+        self.terminated_by = terminated_by
         self.caught = {signal.SIGINT: 0, signal.SIGTERM: 0, signal.SIGUSR1: 0}
         for number in self.caught:
             signal.signal(number, self.catch)
@@ -77,4 +81,6 @@ class Listener:
         snapshots = self.caught[signal.SIGUSR1]
         self.caught[signal.SIGUSR1] -= snapshots
         time_up = self.deadline is not None and time.monotonic() >= self.deadline
-        slots[1:] = self.caught[signal.SIGINT], self.caught[signal.SIGTERM], snapshots, time_up
+        asked = {"interrupt": self.caught[signal.SIGINT], "terminate": 0}
+        asked[self.terminated_by] += self.caught[signal.SIGTERM]
+        slots[1:] = asked["interrupt"], asked["terminate"], snapshots, time_up

@@ -16,6 +16,7 @@ from mpinn.kernels import Kernel
 from mpinn.merging import worker_batch
 from mpinn.merging.worker_batch import MergeCost
 from mpinn.parallel import merge_cost, mpi_library
+from mpinn.parallel.launched import launched
 from mpinn.parallel.round import Team
 from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.world import World
@@ -60,7 +61,9 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch, supervisi
     if store and snapshot:
         world.on_root(lambda: store.adopt(snapshot))
     stopwatch.lap("data")
-    listener = Listener(options.time_limit)
+    # Bare, Open MPI's mpirun sends its ranks SIGTERM after Ctrl-C and after a SIGTERM of its own: either interrupts.
+    bare = launched()[0] == "Open MPI" and not supervision
+    listener = Listener(options.time_limit, "interrupt" if bare else "terminate")
     options = world.on_root(partial(with_snapshot, given, snapshot, store, data))
     settings, cost = resolve_settings(world, options, data, listener)
     kernel = world.on_all(partial(choose_kernel, settings))

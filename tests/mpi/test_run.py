@@ -179,12 +179,12 @@ def test_a_signal_during_evaluation_saves_at_once_and_the_resumed_run_evaluates(
 
     def signalled_first() -> tuple[float, float, Requests]:
         if world.root:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
             saved.extend(folder.glob("*.mpinn"))
         return evaluate()
 
     stopped.team.evaluate = signalled_first  # type: ignore[method-assign]
-    assert stopped.train() == "terminate"
+    assert stopped.train() == "interrupt"
     assert len(saved) == (1 if world.root else 0)
     said = result(world, paths[1])
     assert said["stopped_at"] == {"epoch": 1, "round": said["rounds_per_epoch"]} and said["epochs"] == []
