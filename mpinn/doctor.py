@@ -51,6 +51,10 @@ def cure(said: str) -> str:
     """Return what to do about a launch that failed, from what it said."""
     if "as root" in said:
         return "as root, export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"
+    if "home directory" in said:
+        return "HOME is not set, and Open MPI does not start without it: export HOME=DIRECTORY"
+    if "Too many open files" in said:
+        return "a process may open too few files here: raise ulimit -n"
     if "slots" in said:
         return "not enough slots: run python -m mpinn.hosts apply detected"
     if "belongs to" in said:

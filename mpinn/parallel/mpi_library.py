@@ -11,6 +11,7 @@ import mpi4py
 
 from mpinn.parallel.launched import LAUNCHERS, launched
 from mpinn.system.errors import UsageError
+from mpinn.system.files import check_home
 
 mpi4py.rc.initialize = False  # usage errors are reported before MPI starts
 try:
@@ -49,7 +50,7 @@ def survives() -> bool:
 
 
 def start() -> None:
-    """Initialise MPI. Raises UsageError where the launcher and mpi4py do not belong together.
+    """Initialise MPI. Raises UsageError where the launcher and mpi4py do not belong together, or there is no HOME.
 
     One MPI's mpirun with another's mpi4py gives N worlds of one rank, or a failure deep inside the library.
     """
@@ -57,6 +58,8 @@ def start() -> None:
     foreign = {vendor(), launcher} <= set(LAUNCHERS.values()) and vendor() != launcher
     if foreign and "SLURM_STEP_NUM_TASKS" not in os.environ:
         raise mismatch(launcher)
+    if vendor() == "Open MPI":
+        check_home()
     os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # on a machine without UCX it complains, and is not needed
     os.environ.setdefault("OMPI_MCA_btl", "^ofi")  # looks for fabrics for a second; one-sided, and not needed
     MPI.Init_thread()  # with threads MPICH yields while it waits; without, ranks that share a core crawl

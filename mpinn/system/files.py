@@ -19,6 +19,12 @@ def home() -> Path:
         raise UsageError("no home directory is known: set HOME") from None
 
 
+def check_home() -> None:
+    """Raise UsageError without HOME: Open MPI does not start then, whatever the password file says."""
+    if "HOME" not in os.environ:
+        raise UsageError("HOME is not set, and Open MPI does not start without it: export HOME=DIRECTORY")
+
+
 def replace(path: Path, content: bytes) -> None:
     """Put a new file in the place of `path`: written beside, synced, renamed; with the permissions that it had.
 

@@ -11,16 +11,18 @@ from mpinn.system.errors import UsageError
 
 LAUNCHERS = ("mpirun", "mpiexec", "prterun", "orterun", "srun")
 TICKS = os.sysconf("SC_CLK_TCK")  # a second, of the times in /proc
-OPEN_FILES = 64  # that a rank and its launcher get by with
+OPEN_FILES = 64  # that a rank gets by with, or a launcher without ranks
+FILES_A_RANK = 8  # that a launcher needs beside them
 
 
-def check_open_files() -> None:
-    """Let this process open as many files as MPI needs at least. Raises UsageError where it must not."""
+def check_open_files(ranks: int = 0) -> None:
+    """Let this process open as many files as MPI needs to start so many ranks. Raises UsageError where it must not."""
+    least = OPEN_FILES + FILES_A_RANK * ranks
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
-        raise UsageError(f"a process may open {hard} files here, and MPI needs {OPEN_FILES}: raise ulimit -n")
-    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
+    if hard != resource.RLIM_INFINITY and hard < least:
+        raise UsageError(f"a process may open {hard} files here, and MPI needs {least}: raise ulimit -n")
+    if soft != resource.RLIM_INFINITY and soft < least:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, hard))
 
 
 def launchers() -> Iterator[int]:

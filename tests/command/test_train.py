@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
+from mpinn.hosts.launcher import find_launcher
 from tests.command.commands import errors, ranks_alive, run, start, train, wait_until
 from tests.digits import digits, write_npz
+
+OPEN_MPI = find_launcher().vendor == "openmpi"
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +159,19 @@ def test_bad_data_are_one_line_that_names_the_file(tmp_path: Path, name: str, co
     assert ran.returncode == 2
     assert len(errors(ran.stderr)) == 1 and told in errors(ran.stderr)[0] and str(tmp_path) in errors(ran.stderr)[0]
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("words", [["train"], ["launch"], ["hosts", "apply", "detected"]] if OPEN_MPI else [])
+def test_without_a_home_there_is_one_line(words: list[str]) -> None:
+    """Open MPI would die in its initialisation, and its mpirun would not say whose it is."""
+    ran = run(["env", "--unset", "HOME", sys.executable, "-m", f"mpinn.{words[0]}", *words[1:]])
+    assert ran.returncode == 2 and ran.stdout == ""
+    assert errors(ran.stderr) == ran.stderr.splitlines() and "export HOME=" in ran.stderr
+
+
+def test_a_launcher_of_many_ranks_asks_for_files_enough_for_them() -> None:
+    ran = run(["bash", "-c", f"ulimit -n 80; exec {sys.executable} -m mpinn.launch -n 16"])
+    assert ran.returncode == 2 and errors(ran.stderr) == ran.stderr.splitlines() and "MPI needs 192" in ran.stderr
 
 
 def test_debug_shows_where(tmp_path: Path) -> None:
@@ -317,3 +333,18 @@ def test_the_same_workers_give_the_same_weights_under_mpirun(data: Path, tmp_pat
         )
         hashes.append(json.loads(path.read_text())["weights_sha256"])
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM] if OPEN_MPI else [signal.SIGINT])
+def test_what_the_launcher_is_asked_to_end_reads_interrupted(
+    data: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Open MPI's sends its ranks SIGTERM after either."""
+    result = tmp_path / "r.json"
+    endless = ("--data", data, "--epochs", 10**6, "--checkpoint", tmp_path / "s", "--checkpoint-every", 10**6)
+    process = start(*endless, "--result", result, ranks=2)
+    assert wait_until(result.exists, 60)
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    assert json.loads(result.read_text())["status"] in ("interrupted", "running")  # killed too soon to say more
+    assert wait_until(lambda: any((tmp_path / "s").glob("*.mpinn")), 10)
