@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -39,6 +40,8 @@ def tried(fault: Fault, reference: Reference, most: int, seed: int) -> dict[str,
             shutil.rmtree(folder)
         else:
             print(f"  {trial} kept: {folder}", flush=True)
+    if not trials:
+        raise RuntimeError(f"{fault.__name__}: {late} faults in a row came too late")
     return {
         "fault": fault.__name__.replace("_", " "),
         "what": fault.__doc__,
@@ -60,6 +63,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="CLASS", help=", ".join(names))
     asked = parser.parse_args()
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)  # under nohup, too, jobs can be hung up
     table: list[dict[str, Any]] = []
     for place in (processes, hosts):
         wanted = [one for one in place.CLASSES if one.__name__ in asked.only]
