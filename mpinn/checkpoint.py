@@ -29,6 +29,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "weights_sha256": weights_sha256(state.master.weights),
         "block_momentum": snapshot.settings["merge"] == "block-momentum",
         "kernel_id": snapshot.kernel_id,
+        "numerics": snapshot.numerics,
         "data": snapshot.data,
         "settings": snapshot.settings,
         "history": {name: getattr(state, name) for name in HISTORY},

@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 import mpinn
-from mpinn.merging import block_momentum
+from mpinn.merging import block_momentum, formats
+from mpinn.merging.formats import FORMATS
 from mpinn.merging.rules import RULES
 from mpinn.model.activations import ACTIVATIONS
 from mpinn.model.losses import LOSSES
@@ -88,6 +89,12 @@ class Options:
         above=0,
         most=1e6,
         metavar="K",
+        weights=True,
+        default=None,
+    )
+    merge_format: str | None = entry(
+        "sum up steps as whole numbers, or weights as float64 (default: int16 up to 128 workers, then int32)",
+        choices=tuple(FORMATS),
         weights=True,
         default=None,
     )
@@ -171,6 +178,7 @@ class Settings(Options):
     worker_batch: int
     layers: tuple[int, ...]
     activations: tuple[str, ...]
+    merge_format: str
 
     @property
     def network(self) -> Network:
@@ -325,6 +333,7 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
         raise UsageError("--learning-rate times --l2 must be less than 1, or a weight flips its sign; lower --l2")
     resolved = dict(layers=layers, activations=activations, workers=workers, worker_batch=worker_batch)
     resolved |= dict(block_momentum=momentum, learning_rate_scale=scale, stall_warning=warning, stall_timeout=timeout)
+    resolved |= dict(merge_format=options.merge_format or formats.usual(workers))
     return Settings(**{**vars(options), **resolved})
 
 

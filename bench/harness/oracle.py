@@ -101,8 +101,8 @@ def faults(point: Point, result: dict[str, Any], oracle: dict[str, Any]) -> list
             f"the kernel's weights are {oracle['kernel_error']:.1e} from the reference's after one worker batch "
             f"(at most {KERNEL_TOLERANCE:g}): build it again with pip install"
         )
-    ids = {result["environment"]["kernel_id"], oracle["environment"]["kernel_id"]}
-    same_bits = len(ids) == 1 and result["environment"]["same_kernel_everywhere"]
+    kinds = {about.get("numerics") or about["kernel_id"] for about in (result["environment"], oracle["environment"])}
+    same_bits = len(kinds) == 1 and result["environment"]["same_kernel_everywhere"]
     for mine, right in zip(result["epochs"][: epochs_of(point)], oracle["epochs"], strict=False):
         if same_bits and mine["weights_sha256"] != right["weights_sha256"]:
             found.append(f"the weights after epoch {mine['epoch']} are not the serial oracle's: the result is wrong")

@@ -220,11 +220,11 @@ def go_on(place: Place, todo: list[Step], again: bool) -> int:
         return summary(place)
     if found:
         print(f"going on: {len(done)} recorded, {len(todo)} to do", file=sys.stderr)
-    keep_environment(place)
-    asked = oracles(place, todo)
-    expected = estimates(place, asked, todo)
     left_out: dict[str, str] = {}
     try:
+        keep_environment(place)
+        asked = oracles(place, todo)
+        expected = estimates(place, asked, todo)
         with Progress(expected) as progress:
             for point, seed, epochs in asked:
                 progress.start(f"serial oracle: {point.name}")

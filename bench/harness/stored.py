@@ -33,6 +33,7 @@ class Environment:
 
     OPEN = True
     kernel_id: str = entry("of the kernel", pattern=r"[\w.+-]*", default="")
+    numerics: int | None = entry("of the bits", least=1, default=None)
     wait_policy: str = entry("how ranks wait", pattern=WORD, default="")
     same_kernel_everywhere: bool = entry("whether all ranks have one kernel", default=True)
     nodes: tuple[Node, ...] = entry("hosts", items=0, default=())

@@ -9,9 +9,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from mpinn.kernels.reference import Reference
-from mpinn.merging import rules
+from mpinn.merging import sums
+from mpinn.merging.formats import Merger
 from mpinn.model.network import Network
 from mpinn.system.errors import UsageError
+
+SLOW = "slow: this build or processor has no fused multiply-add, and computes it in software"
+NUMERICS = 1  # of the definition of bits in docs/numerics.md: raised when any bit of weights may change
 
 
 class Learner(Protocol):
@@ -29,42 +33,17 @@ class Learner(Protocol):
     def classify(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray: ...
 
 
-class Merger(Protocol):
-    """How workers' weights are merged: see `merging.rules`. Both modules that do it give the same bits."""
-
-    def add_rounded(
-        self, total: np.ndarray, vectors: np.ndarray, counts: np.ndarray, constant: float, limit: float
-    ) -> bool: ...
-
-    def move_master(
-        self,
-        rule: str,
-        weights: np.ndarray,
-        moments: np.ndarray,
-        total: np.ndarray,
-        exemplars: int,
-        momentum: float,
-    ) -> None: ...
-
-    def merge_workers(
-        self,
-        rule: str,
-        weights: np.ndarray,
-        moments: np.ndarray,
-        vectors: np.ndarray,
-        counts: np.ndarray,
-        momentum: float,
-        constant: float,
-        limit: float,
-    ) -> bool: ...
-
-
 class Kernel(NamedTuple):
     name: str
-    id: str  # bits are promised between runs of one id: kernel, build and instruction set
+    id: str  # kernel, build and instruction set
+    numerics: int | None  # bits are promised between runs of one number; None: between runs of one id
     learner: Learner
     merger: Merger
-    note: str  # why it is not the native kernel, where that was wanted
+    note: str  # why it is not the native kernel where that was wanted, or why it is slow
+
+    def same_bits(self, id: str, numerics: int | None) -> bool:
+        """Return whether another kernel gives the same bits."""
+        return self.numerics == numerics and (numerics is not None or self.id == id)
 
 
 def instruction_set() -> str:
@@ -78,22 +57,29 @@ def instruction_set() -> str:
 
 
 def native_problem() -> str:
-    """Return why the native kernel cannot be used here, with the cure, or an empty string.
-
-    Uncompiled, `native.py` would import where Cython is installed, and crawl: it counts only if compiled.
-    """
+    """Return why the native kernel cannot be used here, with the cure, or an empty string."""
     try:
-        from mpinn.kernels import native, native_merge
+        from mpinn.kernels import native  # noqa: F401
     except ImportError:
-        compiled = False
-    else:
-        compiled = native.COMPILED and native_merge.COMPILED
-    if compiled:
-        return ""
-    hidden = compiled_elsewhere()
-    if hidden:
-        return f"the uncompiled mpinn in {Path.cwd()} hides the compiled one in {hidden}: run from another directory"
-    return "it is not compiled: install a C compiler and Python's headers, then run pip install again"
+        hidden = compiled_elsewhere()
+        if hidden:
+            return (
+                f"the uncompiled mpinn in {Path.cwd()} hides the compiled one in {hidden}: run from another directory"
+            )
+        return "it is not compiled: install a C compiler and Python's headers, then run pip install again"
+    return ""
+
+
+def check_bits() -> None:
+    """Raise UsageError where the native kernel does not give the bits of the definition on this processor."""
+    from mpinn.kernels import native
+
+    if wrong := native.self_test():
+        raise UsageError(
+            f"the native kernel fails its self-test ({', '.join(wrong)}; {native.VECTORS}): the compiler, its flags or "
+            "the processor give other bits than docs/numerics.md promises; build it without MPINN_CFLAGS and with "
+            "another compiler, or take --kernel reference"
+        )
 
 
 def compiled_elsewhere() -> Path | None:
@@ -109,19 +95,21 @@ def choose(name: str, network: Network, learning_rate: float, l1: float, l2: flo
     """Return the kernel `name`: 'native', 'reference', or 'auto', native where it can be had.
 
     learning_rate: the step of a worker. rule: what moves the master (`merging.rules`). Raises UsageError where 'native'
-    is asked for and cannot be had.
+    is asked for and cannot be had, or gives wrong bits.
     """
     problem = native_problem() if name != "reference" else ""
     if name != "reference" and not problem:
-        from mpinn.kernels import native, native_merge
+        from mpinn.kernels import native
 
-        problem = native.declines(network) or native_merge.declines(rule)
+        problem = native.declines(network, rule)
         if not problem:
-            built = b"".join(Path(str(module.__file__)).read_bytes() for module in (native, native_merge))
-            build = hashlib.sha256(built).hexdigest()[:12]
-            native_id = f"native-{build}-{platform.machine()}-{instruction_set()}"
-            return Kernel("native", native_id, native.Native(network, learning_rate, l1, l2), native_merge, "")
+            check_bits()
+            build = hashlib.sha256(Path(str(native.__file__)).read_bytes()).hexdigest()[:12]
+            native_id = f"native-{build}-{platform.machine()}-{native.VECTORS}"
+            note = "" if native.FUSED else SLOW
+            return Kernel("native", native_id, NUMERICS, native.Native(network, learning_rate, l1, l2), native, note)
     if name == "native":
         raise UsageError(f"--kernel native cannot be used: {problem}; or use --kernel reference")
+    note = f"not native: {problem}" if problem else ""
     reference_id = f"reference-numpy{np.__version__}-{platform.machine()}-{instruction_set()}"
-    return Kernel("reference", reference_id, Reference(network, learning_rate, l1, l2), rules, problem)
+    return Kernel("reference", reference_id, None, Reference(network, learning_rate, l1, l2), sums, note)

@@ -6,14 +6,19 @@ import numpy as np
 
 from mpinn.merging.rules import RULES
 
+FIRST = 0  # exponent of the first round's steps
+
 
 @dataclass
 class Master:
-    """Master weights, what the rule that moves them remembers, and its momentum."""
+    """Master weights, what the rule that moves them remembers, its momentum, and how far steps go."""
 
     weights: np.ndarray  # (parameters,) float32
     moments: np.ndarray  # (moments of the rule, parameters) float32
     momentum: float  # 0 for the plain mean
+    exponent: int = (
+        FIRST  # e, where workers' steps of the round before were smaller than 2^e: the unit of whole numbers
+    )
 
     @classmethod
     def at_rest(cls, weights: np.ndarray, rule: str, momentum: float) -> "Master":
@@ -21,13 +26,14 @@ class Master:
         return cls(weights, np.zeros((len(RULES[rule].moments), len(weights)), np.float32), momentum)
 
     def copy(self) -> "Master":
-        return Master(self.weights.copy(), self.moments.copy(), self.momentum)
+        return Master(self.weights.copy(), self.moments.copy(), self.momentum, self.exponent)
 
     def become(self, other: "Master") -> None:
         """Take over another master's values, in place: other ranks may share the arrays."""
-        self.weights[:], self.moments[:], self.momentum = other.weights, other.moments, other.momentum
+        self.weights[:], self.moments[:] = other.weights, other.moments
+        self.momentum, self.exponent = other.momentum, other.exponent
 
     @property
     def bytes(self) -> list[memoryview]:
         """All of its numbers, for checksums."""
-        return [self.weights.data, np.ascontiguousarray(self.moments).data]
+        return [self.weights.data, np.ascontiguousarray(self.moments).data, np.array([self.exponent], "<i8").data]

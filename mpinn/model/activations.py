@@ -2,7 +2,7 @@
 
 To add one, write the two and put them into the table. The reference kernel then knows it; the native kernel
 declines what it does not know, and `--kernel auto` takes the reference kernel instead and says so. To change one
-that `kernels/native.py` knows, change it there too: the tests of kernels compare the two.
+that `kernels/c/functions.h` knows, change it there too: the tests of kernels compare the two.
 """
 
 from collections.abc import Callable

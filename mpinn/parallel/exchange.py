@@ -1,6 +1,7 @@
 """How the ranks' workers become one master: through shared memory within a node, or by Allreduce of whole vectors.
 
-The mean is exact, so the two give the same bits; they differ in what is moved, and how often it is read.
+Sums are exact (`merging.formats`), so the two give the same bits; they differ in what is moved, and how often it is
+read.
 """
 
 from time import perf_counter
@@ -8,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from mpinn.kernels import Kernel
-from mpinn.merging import mean
+from mpinn.merging import formats
+from mpinn.merging.formats import EXPONENTS, FIRST_EXPONENT, Format, Merger
 from mpinn.merging.master import Master
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.shared_memory import shared_memory_free
@@ -17,15 +18,42 @@ from mpinn.parallel.stop_requests import SLOTS, Requests
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
 
-MOST = 2**27  # bytes of workers' weights that a node holds at once
-LINE = 16  # float32 of a cache line: no two ranks write to one
+MOST = 2**27  # bytes of workers' terms that a node holds at once
+LINE = 64  # bytes of a cache line: no two ranks write to one
+NOTES = SLOTS + EXPONENTS  # numbers that are added up beside the terms: see `Notes`
 
 
 class Merged(NamedTuple):
     """What the merge of one round returned."""
 
     requests: Requests  # of all ranks
+    clipped: int  # workers whose steps were cut
     waited: float  # seconds that this rank was in collectives
+
+
+class Notes:
+    """What a rank tells all others in a round: its requests, and how many of its workers' steps were how large."""
+
+    def __init__(self) -> None:
+        self.numbers = np.zeros(NOTES, np.int64)
+
+    def take(self, weight: int, step: int) -> None:
+        """Note a worker's `sums.largest` of weights and of steps."""
+        self.numbers[0] += formats.diverged(weight)
+        self.numbers[SLOTS + formats.exponent_of(step) - FIRST_EXPONENT] += 1
+
+    def clear(self) -> None:
+        self.numbers[:] = 0
+
+
+def read_notes(total: np.ndarray, master: Master) -> tuple[Requests, int]:
+    """Return the requests of all ranks and the workers whose steps were cut; set the exponent for the next round.
+
+    total (NOTES,): the sum of all ranks' notes.
+    """
+    clipped = formats.clipped(total[SLOTS:], master)
+    master.exponent = formats.exponent_after(total[SLOTS:])
+    return Requests(*total[:SLOTS].tolist()), clipped
 
 
 class Exchange(Protocol):
@@ -64,44 +92,44 @@ class AllreduceExchange:
     name = "allreduce"
     medium = "Allreduce"
 
-    def __init__(self, world: World, rule: str, kernel: Kernel, master: Master) -> None:
-        self.world, self.rule, self.merger = world, rule, kernel.merger
+    def __init__(self, world: World, rule: str, merger: Merger, form: Format, master: Master) -> None:
+        self.world, self.rule, self.merger, self.format = world, rule, merger, form
         self.master = master.copy()
-        self.weights = np.empty((1, len(master.weights)), np.float32)
-        self.sums = np.zeros(len(master.weights) + SLOTS)  # the terms of the mean, then requests
+        self.learned = np.empty(len(master.weights), np.float32)
+        self.term = np.empty((1, len(master.weights)), form.dtype)
+        self.sums = np.zeros(len(master.weights) + NOTES, form.dtype)  # of terms, then of notes
+        self.notes = Notes()
 
     def reassign(self, assignment: list[range]) -> None:
         pass  # nothing here depends on it
 
     def forget(self) -> None:
         self.sums[:] = 0
+        self.notes.clear()
 
     def buffer(self, worker: int) -> np.ndarray:
-        return self.weights[0]
+        return self.learned
 
     def stored(self, worker: int, counts: np.ndarray) -> None:
-        constant = mean.rounding_constant(int(counts.sum()))
-        good = self.merger.add_rounded(
-            self.sums[:-SLOTS], self.weights, counts[worker : worker + 1], constant, mean.LIMIT
-        )
-        self.sums[-SLOTS] += not good
+        count, exemplars = int(counts[worker]), int(counts.sum())
+        self.notes.take(*self.format.store(self.term[0], self.learned, self.master, count, exemplars))
+        self.merger.add(self.sums[:-NOTES], self.term, counts[worker : worker + 1])
 
     def merge(self, counts: np.ndarray, requests: np.ndarray) -> Merged:
-        self.sums[-SLOTS:] += requests
+        self.sums[-NOTES:] = self.notes.numbers
+        self.sums[-NOTES : SLOTS - NOTES] += requests.astype(self.sums.dtype)
         start = perf_counter()
         self.world.comm.Allreduce(MPI.IN_PLACE, self.sums)
         waited = perf_counter() - start
-        asked = Requests(*self.sums[-SLOTS:])
-        master = self.master
-        self.merger.move_master(
-            self.rule, master.weights, master.moments, self.sums[:-SLOTS], int(counts.sum()), master.momentum
-        )
-        self.sums[:] = 0
-        return Merged(asked, waited)
+        master, share = self.master, self.format.share(self.master, int(counts.sum()))
+        self.merger.move(self.rule, master.weights, master.moments, self.sums[:-NOTES], share, master.momentum)
+        told = read_notes(self.sums[-NOTES:], master)
+        self.forget()
+        return Merged(*told, waited)
 
 
 class SharedMemoryExchange:
-    """Every worker's weights lie in memory that the ranks of its node share, and so does the master.
+    """Every worker's term lies in memory that the ranks of its node share, and so does the master.
 
     Each rank has a slice of the weights: there it adds up all of the node's workers, and moves the master. Where there
     are several nodes, the ranks of a slice add up their sums by Allreduce in between. Two barriers a round: all have
@@ -111,17 +139,23 @@ class SharedMemoryExchange:
     name = "shared-memory"
     medium = "memory that ranks share"
 
-    def __init__(self, world: World, rule: str, kernel: Kernel, master: Master, assignment: list[range]) -> None:
-        self.world, self.rule, self.merger = world, rule, kernel.merger
+    def __init__(
+        self, world: World, rule: str, merger: Merger, form: Format, master: Master, assignment: list[range]
+    ) -> None:
+        self.world, self.rule, self.merger, self.format = world, rule, merger, form
         memory = world.memory
         weights = memory.array(master.weights.shape, np.float32)
-        self.master = Master(weights, memory.array(master.moments.shape, np.float32), master.momentum)
-        self.board = memory.array((2, world.node.size, SLOTS), np.float64)  # of ranks, two rounds in turn
+        moments = memory.array(master.moments.shape, np.float32)
+        self.master = Master(weights, moments, master.momentum, master.exponent)
+        self.board = memory.array((2, world.node.size, NOTES), np.int64)  # of ranks, two rounds in turn
         self.turn = 0
-        lines = -(-len(weights) // LINE)
-        first, last = (LINE * (lines * rank // world.node.size) for rank in (world.node.rank, world.node.rank + 1))
+        self.notes = Notes()
+        self.learned = np.empty(len(weights), np.float32)
+        line = LINE // np.dtype(form.dtype).itemsize
+        lines = -(-len(weights) // line)
+        first, last = (line * (lines * rank // world.node.size) for rank in (world.node.rank, world.node.rank + 1))
         self.slice = slice(first, min(last, len(weights)))
-        self.sums = np.zeros(self.slice.stop - first + SLOTS)  # between nodes: the slice's terms, then requests
+        self.sums = np.zeros(self.slice.stop - first + NOTES, form.dtype)  # between nodes: of terms, then of notes
         if world.node.rank == 0:
             self.master.become(master)
         self.reassign(assignment)
@@ -129,32 +163,34 @@ class SharedMemoryExchange:
     def reassign(self, assignment: list[range]) -> None:
         self.workers = np.array([w for rank in self.world.node_ranks for w in assignment[rank]], int)  # of this node
         self.row = {int(worker): row for row, worker in enumerate(self.workers)}
-        self.vectors = self.world.memory.array((len(self.workers), len(self.master.weights)), np.float32)
+        self.terms = self.world.memory.array((len(self.workers), len(self.master.weights)), self.format.dtype)
 
     def buffer(self, worker: int) -> np.ndarray:
-        return self.vectors[self.row[worker]]
+        return self.learned
 
     def stored(self, worker: int, counts: np.ndarray) -> None:
-        pass  # it lies where it is wanted
+        count, exemplars = int(counts[worker]), int(counts.sum())
+        term = self.terms[self.row[worker]]
+        self.notes.take(*self.format.store(term, self.learned, self.master, count, exemplars))
 
     def forget(self) -> None:
-        pass  # it will be written over
+        self.notes.clear()  # terms will be written over
 
     def merge(self, counts: np.ndarray, requests: np.ndarray) -> Merged:
         board = self.board[self.turn]
         self.turn = 1 - self.turn  # a rank may be in the next round before another has read this one's
-        board[self.world.node.rank] = requests
+        self.notes.numbers[:SLOTS] += requests.astype(np.int64)
+        board[self.world.node.rank] = self.notes.numbers
+        self.notes.clear()
         waited = self.barrier()
+        notes = board.sum(axis=0)
         if self.world.nodes == 1:
-            good = self.move_slice(counts)
-            asked = board
+            self.move_slice(counts)
         else:
-            good, spent = self.move_slice_between_nodes(counts, board)
-            waited += spent
-            asked = self.sums[None, -SLOTS:].copy()
-        board[self.world.node.rank, 0] = not good
+            waited += self.move_slice_between_nodes(counts, notes)
+        told = read_notes(notes, self.master)
         waited += self.barrier()
-        return Merged(Requests(board[:, 0].sum(), *asked[:, 1:].sum(axis=0)), waited)
+        return Merged(*told, waited)
 
     def barrier(self) -> float:
         """Wait for the ranks of the node; return for how many seconds."""
@@ -162,48 +198,39 @@ class SharedMemoryExchange:
         self.world.node.Barrier()
         return perf_counter() - start
 
-    def move_slice(self, counts: np.ndarray) -> bool:
-        """Move this rank's slice of the master; return whether all workers' weights there were good."""
+    def move_slice(self, counts: np.ndarray) -> None:
+        """Move this rank's slice of the master."""
         mine, master = self.slice, self.master
-        return mine.start == mine.stop or self.merger.merge_workers(
-            self.rule,
-            master.weights[mine],
-            master.moments[:, mine],
-            self.vectors[:, mine],
-            counts[self.workers],
-            master.momentum,
-            mean.rounding_constant(int(counts.sum())),
-            mean.LIMIT,
-        )
+        if mine.start < mine.stop:
+            self.merger.merge(
+                self.rule,
+                master.weights[mine],
+                master.moments[:, mine],
+                self.terms[:, mine],
+                counts[self.workers],
+                self.format.share(master, int(counts.sum())),
+                master.momentum,
+            )
 
-    def move_slice_between_nodes(self, counts: np.ndarray, board: np.ndarray) -> tuple[bool, float]:
-        """As `move_slice`, and add up the nodes' requests in `sums`; return also the seconds in Allreduce."""
+    def move_slice_between_nodes(self, counts: np.ndarray, notes: np.ndarray) -> float:
+        """As `move_slice`, and make this node's notes those of all; return the seconds in Allreduce."""
         mine, master = self.slice, self.master
-        self.sums[:] = 0
-        self.sums[-SLOTS:] = board.sum(axis=0)
-        self.sums[-SLOTS] = not self.merger.add_rounded(
-            self.sums[:-SLOTS],
-            self.vectors[:, mine],
-            counts[self.workers],
-            mean.rounding_constant(int(counts.sum())),
-            mean.LIMIT,
-        )
+        self.sums[:-NOTES] = 0
+        self.sums[-NOTES:] = notes
+        self.merger.add(self.sums[:-NOTES], self.terms[:, mine], counts[self.workers])
         start = perf_counter()
         self.world.across.Allreduce(MPI.IN_PLACE, self.sums)
         spent = perf_counter() - start
-        self.merger.move_master(
-            self.rule,
-            master.weights[mine],
-            master.moments[:, mine],
-            self.sums[:-SLOTS],
-            int(counts.sum()),
-            master.momentum,
-        )
-        return self.sums[-SLOTS] == 0, spent
+        notes[:] = self.sums[-NOTES:]
+        if mine.start < mine.stop:
+            share = self.format.share(master, int(counts.sum()))
+            arrays = (master.weights[mine], master.moments[:, mine], self.sums[:-NOTES])
+            self.merger.move(self.rule, *arrays, share, master.momentum)
+        return spent
 
 
 def choose(
-    name: str, world: World, rule: str, kernel: Kernel, master: Master, assignment: list[range]
+    name: str, world: World, rule: str, merger: Merger, form: Format, master: Master, assignment: list[range]
 ) -> AllreduceExchange | SharedMemoryExchange:
     """Return the exchange `name`; 'auto' takes shared memory where nodes have equally many ranks, and room.
 
@@ -212,23 +239,23 @@ def choose(
     """
     problem = ""
     if name != "allreduce":
-        mine = shared_memory_problem(world, master, assignment)
+        mine = shared_memory_problem(world, form, master, assignment)
         problem = next(filter(None, world.comm.allgather(mine)), "")
     if name == "shared-memory" and problem:
         raise UsageError(f"--exchange shared-memory: {problem}; take --exchange allreduce").on_every_rank()
     if name == "allreduce" or problem:
-        return AllreduceExchange(world, rule, kernel, master)
-    return SharedMemoryExchange(world, rule, kernel, master, assignment)
+        return AllreduceExchange(world, rule, merger, form, master)
+    return SharedMemoryExchange(world, rule, merger, form, master, assignment)
 
 
-def shared_memory_problem(world: World, master: Master, assignment: list[range]) -> str:
+def shared_memory_problem(world: World, form: Format, master: Master, assignment: list[range]) -> str:
     """Return why the ranks of this node cannot merge through memory that they share, or an empty string."""
     if world.fault_tolerant:
         return "ranks may be lost, and a window with them"
     if not world.even:
         return "the nodes have different numbers of ranks"
-    vectors = sum(len(assignment[rank]) for rank in world.node_ranks) + 1 + len(master.moments)
-    size = vectors * master.weights.nbytes
+    workers = sum(len(assignment[rank]) for rank in world.node_ranks)
+    size = len(master.weights) * (workers * np.dtype(form.dtype).itemsize + 4 + 4 * len(master.moments))
     if size > MOST or (world.node.size > 1 and size > shared_memory_free()):
-        return f"{world.host}: no room for {size >> 20} MB of workers' weights in shared memory"
+        return f"{world.host}: no room for {size >> 20} MB of workers' terms in shared memory"
     return ""

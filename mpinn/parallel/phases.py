@@ -21,24 +21,26 @@ class RoundMerged(NamedTuple):
 
     epoch: int
     round: int
+    clipped: int  # workers whose steps were cut
     waited: float  # seconds that this rank was in collectives
 
 
-def part(seconds: float, phases: np.ndarray) -> dict[str, Any]:
+def part(seconds: float, phases: np.ndarray, clipped: int) -> dict[str, Any]:
     """Return a stretch of an epoch's rounds, which took so many seconds, as a result shows it.
 
-    phases (ranks, len(PHASES)) seconds: {train_seconds, phases: {phase: {min, mean, max} over the ranks}}.
+    phases (ranks, len(PHASES)) seconds: {train_seconds, phases: {phase: {min, mean, max} over the ranks}, clipped}.
+    clipped: worker batches whose steps the merge cut.
     """
     spread = {
         name: {"min": float(column.min()), "mean": float(column.mean()), "max": float(column.max())}
         for name, column in zip(PHASES, phases.T, strict=True)
     }
-    return {"train_seconds": seconds, "phases": spread}
+    return {"train_seconds": seconds, "phases": spread, "clipped": clipped}
 
 
 def part_of(row: dict[str, Any]) -> dict[str, Any]:
     """Return the part that an epoch's row in a result holds."""
-    return {key: row[key] for key in ("train_seconds", "phases")}
+    return {key: row[key] for key in ("train_seconds", "phases", "clipped")}
 
 
 def add(earlier: dict[str, Any] | None, later: dict[str, Any]) -> dict[str, Any]:
@@ -47,6 +49,7 @@ def add(earlier: dict[str, Any] | None, later: dict[str, Any]) -> dict[str, Any]
         return later
     return {
         "train_seconds": earlier["train_seconds"] + later["train_seconds"],
+        "clipped": earlier["clipped"] + later["clipped"],
         "phases": {
             name: {key: earlier["phases"][name][key] + value for key, value in spread.items()}
             for name, spread in later["phases"].items()

@@ -13,6 +13,7 @@ import numpy as np
 from mpinn.config import Settings
 from mpinn.datasets import Dataset
 from mpinn.kernels import Kernel
+from mpinn.merging import formats
 from mpinn.merging.master import Master
 from mpinn.parallel import exchange, fault_injection
 from mpinn.parallel.exchange import Merged
@@ -31,6 +32,7 @@ class Progress(NamedTuple):
     round: int  # rounds of the epoch done so far
     seconds: float
     phases: np.ndarray  # (ranks, len(PHASES)) seconds
+    clipped: int  # worker batches whose steps the merges cut
     requests: Requests  # of its last round
 
 
@@ -56,7 +58,10 @@ class Team:
         self.listener = listener
         self.schedule = Schedule(len(data.train_labels), settings.workers, settings.worker_batch)
         self.assignment = assign(settings.workers, world.size)
-        self.exchange = exchange.choose(settings.exchange, world, settings.merge, kernel, master, self.assignment)
+        form = formats.choose(settings.merge_format, kernel.merger, settings.workers, settings.worker_batch)
+        self.exchange = exchange.choose(
+            settings.exchange, world, settings.merge, kernel.merger, form, master, self.assignment
+        )
         self.fault = fault_injection.from_environment()
         self.check_every = settings.check_replicas or self.schedule.rounds  # rounds
 
@@ -148,6 +153,7 @@ class Team:
         phases = np.zeros(len(PHASES))
         stays = np.zeros(self.schedule.rounds)  # seconds in the collective
         requests = Requests()
+        clipped = 0
         done = first_round
         while done < self.schedule.rounds:
             begun = perf_counter()
@@ -159,13 +165,14 @@ class Team:
             if ((epoch - 1) * self.schedule.rounds + done + 1) % self.check_every == 0:
                 self.compare_replicas()  # before the merge: after it, what went wrong is in everybody's mean
             merged = self.merge(counts, asked)
-            requests, stays[done] = merged
+            requests, stays[done] = merged.requests, merged.waited
             phases[:2] += learning
             phases[2] += perf_counter() - begun - sum(learning) - stays[done]
             if requests.diverged:
                 break
             done += 1
-            tell(RoundMerged(epoch, done, merged.waited))
+            clipped += merged.clipped
+            tell(RoundMerged(epoch, done, merged.clipped, merged.waited))
             if any(requests):
                 break
         seconds = perf_counter() - start
@@ -176,7 +183,7 @@ class Team:
         gathered = np.empty((self.world.size, len(phases)))
         self.world.comm.Allgather(phases, gathered)
         self.world.agree()
-        return Progress(done, seconds, gathered, requests)
+        return Progress(done, seconds, gathered, clipped, requests)
 
     def learn(self, batches: np.ndarray, counts: np.ndarray, epoch: int, round_: int) -> tuple[float, float]:
         """Let this rank's workers learn their batches of a round. Return seconds spent thinking and training.

@@ -78,6 +78,7 @@ def local(kernel: Kernel) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "memory_mib": memory_mib(),
         "kernel_id": kernel.id,
+        "numerics": kernel.numerics,
     }
 
 
@@ -155,8 +156,9 @@ def describe(
         "mpi": mpi,
         "kernel": kernel.name,
         "kernel_id": kernel.id,
+        "numerics": kernel.numerics,
         "kernel_note": kernel.note,
-        "same_kernel_everywhere": len({about["kernel_id"] for about in ranks}) == 1,
+        "same_kernel_everywhere": len({about["numerics"] or about["kernel_id"] for about in ranks}) == 1,
         "ranks": len(ranks),
         "ranks_per_node": max(len(host["ranks"]) for host in hosts),
         "oversubscribed": any(len(host["ranks"]) > len(host["cores"]) for host in hosts),

@@ -59,7 +59,7 @@ def after_loss(state: RunState, epoch: int, round_: int, seconds: float | None) 
         return replace(state, epoch=epoch, round=round_, epochs=rows, partial=phases.part_of(last))
     partial = state.partial
     if seconds is not None:
-        partial = phases.add(partial, phases.part(seconds, np.zeros((1, len(phases.PHASES)))))
+        partial = phases.add(partial, phases.part(seconds, np.zeros((1, len(phases.PHASES))), clipped=0))
     return replace(state, epoch=epoch, round=round_, partial=partial)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mpinn.config import Settings
 from mpinn.failures.failure_detector import FailureDetector
-from mpinn.merging import mean
+from mpinn.merging import formats
 from mpinn.model.network import weights_sha256
 from mpinn.parallel import phases
 from mpinn.parallel.round import ReplicaError, Team
@@ -67,8 +67,8 @@ class Run:
     def snapshot_of(self, state: RunState) -> Snapshot:
         """Return the state as it is now, for whoever goes on from it."""
         now = replace(state, seconds=self.seconds)
-        data, job = self.facts.data.fingerprint, self.facts.job
-        return Snapshot(self.settings.determines_weights, data, self.team.kernel.id, job, now)
+        data, job, kernel = self.facts.data.fingerprint, self.facts.job, self.team.kernel
+        return Snapshot(self.settings.determines_weights, data, kernel.id, kernel.numerics, job, now)
 
     def result_of(self, state: RunState) -> dict[str, Any]:
         """Return the result as it is now."""
@@ -121,9 +121,9 @@ class Run:
         self.rounds_since = perf_counter()
         progress = self.team.train(state.epoch, state.round, self.follow)
         self.rounds_since = None
-        state.partial = phases.add(state.partial, phases.part(progress.seconds, progress.phases))
+        state.partial = phases.add(state.partial, phases.part(progress.seconds, progress.phases, progress.clipped))
         if progress.requests.diverged:
-            self.answer_divergence(state.round + 1, f"a weight is not a number or beyond {mean.LIMIT:g}")
+            self.answer_divergence(state.round + 1, f"a weight is not a number or beyond {formats.LIMIT:g}")
         if progress.requests.signalled:
             self.tell(SnapshotWanted(self.state))  # before anything else: a rank may have little time left
         self.tell(RoundsEnded(self.state.epoch, self.state.round))

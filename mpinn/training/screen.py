@@ -56,7 +56,7 @@ def head(settings: Settings, facts: Facts, medium: str) -> dict[str, str]:
         "ranks": "; ".join(map(where, environment["nodes"]))
         + (", oversubscribed" if environment["oversubscribed"] else ", not oversubscribed"),
         "MPI": f"{mpi['vendor']} {mpi['version']}, waiting: {environment['wait_policy']}",
-        "kernel": environment["kernel_id"] + (f" (not native: {note})" if note else ""),
+        "kernel": environment["kernel_id"] + (f" ({note})" if note else ""),
     }
 
 

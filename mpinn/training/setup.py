@@ -88,7 +88,7 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch, supervisi
     stopwatch.lap("prepare")
     if world.root:
         log.info("start: %s", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in stopwatch.parts.items()))
-    if snapshot and snapshot.kernel_id != kernel.id and world.root:
+    if snapshot and not kernel.same_bits(snapshot.kernel_id, snapshot.numerics) and world.root:
         log.warning("resumed from another kernel, %s: weights are equal only within 1e-5", snapshot.kernel_id)
     return run
 

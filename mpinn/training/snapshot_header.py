@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpinn import config
+from mpinn.merging.formats import FIRST_EXPONENT, LAST_EXPONENT
+from mpinn.merging.master import FIRST
 from mpinn.merging.rules import RULES
 from mpinn.system.errors import UsageError
 from mpinn.system.schema import entry, read
 
-SCHEMA_VERSION = 3  # 2 is read, too: it knew block momentum's velocity only
+SCHEMA_VERSION = 4  # 2, which knew block momentum's velocity only, and 3, of float64 merges, are read, too
 MOST_EPOCHS = 20_000  # of a history: of a longer run the last ones are kept
 MOST_ROUNDS = 2**31 - 1
 SECONDS: dict[str, Any] = dict(unit="s")  # differences of clocks: a hair below 0 is no lie
@@ -40,6 +42,7 @@ class Part:
 
     train_seconds: float = entry("time of its rounds so far", **SECONDS)
     phases: Phases = entry("where it went")
+    clipped: int = entry("worker batches whose steps were cut", least=0, default=0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Epoch:
     test_accuracy: float | None = entry("on the test set", **PERCENT)
     train_seconds: float = entry("time of its rounds", default=0.0, **SECONDS)
     phases: Phases | None = entry("where it went", default=None)
+    clipped: int = entry("worker batches whose steps were cut", least=0, default=0)
     evaluate_seconds: float = entry("time of its evaluation", default=0.0, **SECONDS)
     weights_sha256: str = entry("of the weights after it", pattern="[0-9a-f]{64}", default="")
 
@@ -106,6 +110,8 @@ class Header:
     good_epoch: int = entry("to go on with from there", **EPOCH)
     history: History = entry("what the run has come to")
     job: str = entry("that wrote it", pattern="[0-9a-f]*", default="")
+    numerics: int | None = entry("of the bits", least=1, default=None)
+    exponent: int = entry("of the last round's steps", least=FIRST_EXPONENT, most=LAST_EXPONENT, default=FIRST)
 
 
 def checked(content: Any) -> tuple[Header, dict[str, Any]]:
@@ -116,7 +122,7 @@ def checked(content: Any) -> tuple[Header, dict[str, Any]]:
     if type(schema) is int and schema < 2:
         raise UsageError(f"written by an older mpinn (schema {schema}); start anew")
     try:
-        header = read(Header, as_now(content) if schema == 2 else content)
+        header = read(Header, as_now(content))
         settings = settings_of(header)
         check_numbers(header)
     except UsageError as error:
@@ -128,7 +134,12 @@ def checked(content: Any) -> tuple[Header, dict[str, Any]]:
 
 
 def as_now(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a header of schema 2 as one of today."""
+    """Return a header of an earlier schema as one of today."""
+    schema = content.get("schema_version")
+    if schema in (2, 3) and isinstance(content.get("settings"), dict):
+        content = content | {"settings": {"merge_format": "float64"} | content["settings"]}
+    if schema != 2:
+        return content
     velocity = content.get("velocity")
     header = {key: value for key, value in content.items() if key != "velocity"}
     return header | {"moments": ["velocity"] if velocity is True else [], "good": velocity}
@@ -137,7 +148,7 @@ def as_now(content: dict[str, Any]) -> dict[str, Any]:
 def settings_of(header: Header) -> dict[str, Any]:
     """Return the settings on which weights depend, none of them left open. Raises UsageError."""
     found = {name: config.check(name, header.settings.get(name), f"settings.{name}") for name in config.WEIGHTS}
-    for name in ("workers", "worker_batch", "layers", "activations"):
+    for name in ("workers", "worker_batch", "layers", "activations", "merge_format"):
         if found[name] in (None, "auto"):
             raise UsageError(f"settings.{name}: missing")
     layers = found["layers"]

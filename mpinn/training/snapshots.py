@@ -47,6 +47,7 @@ class Snapshot:
     settings: dict[str, Any]  # config.Settings.determines_weights
     data: str  # fingerprint of the training set
     kernel_id: str
+    numerics: int | None  # of the bits; None: they are those of a kernel_id
     job: str  # that wrote it; empty where it is not known
     state: RunState
 
@@ -73,9 +74,11 @@ def encode(snapshot: Snapshot) -> bytes:
         "settings": snapshot.settings,
         "data": snapshot.data,
         "kernel_id": snapshot.kernel_id,
+        "numerics": snapshot.numerics,
         "job": snapshot.job,
         "epoch": state.epoch,
         "round": state.round,
+        "exponent": state.master.exponent,
         "moments": RULES[snapshot.settings["merge"]].moments,
         "good": state.good is not None,
         "good_epoch": state.good_epoch,
@@ -120,12 +123,12 @@ def read(file: BinaryIO, size: int, name: str) -> Snapshot:
     state = RunState(
         header.epoch,
         header.round,
-        Master(vectors[0], vectors[1 : 1 + len(header.moments)], momentum),
+        Master(vectors[0], vectors[1 : 1 + len(header.moments)], momentum, header.exponent),
         vectors[-1] if header.good else None,
         header.good_epoch,
         **history,
     )
-    return Snapshot(settings, header.data, header.kernel_id, header.job, state)
+    return Snapshot(settings, header.data, header.kernel_id, header.numerics, header.job, state)
 
 
 def read_part(file: BinaryIO, most: int) -> bytes:

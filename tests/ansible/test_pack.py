@@ -42,7 +42,12 @@ def test_this_checkout_without_what_was_built_or_measured(tmp_path: Path) -> Non
     with tarfile.open(pack(CHECKOUT, tmp_path)[1]) as archive:
         names = archive.getnames()
         assert all(member.isdir() or member.isfile() for member in archive)
-    assert {"pyproject.toml", "setup.py", "mpinn/kernels/native.py", "mpinn/COMMIT", "bench/suites/smoke.yml"} <= {
-        *names
-    }
+    assert {
+        "pyproject.toml",
+        "setup.py",
+        "mpinn/kernels/native.pyx",
+        "mpinn/kernels/c/vectors.h",
+        "mpinn/COMMIT",
+        "bench/suites/smoke.yml",
+    } <= {*names}
     assert not [name for name in names if name.endswith((".so", ".c", ".pyc")) or "results/" in name]

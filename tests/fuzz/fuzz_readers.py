@@ -221,7 +221,11 @@ def snapshot_parts() -> tuple[dict[str, Any], bytes]:
     settings = config.resolve(options, 100, 4, 2, 1000, 2)
     state = RunState.beginning(settings)
     spread = {"min": 0.1, "mean": 0.2, "max": 0.3}
-    part = {"train_seconds": 1.0, "phases": {name: dict(spread) for name in ("think", "train", "merge", "wait")}}
+    part = {
+        "train_seconds": 1.0,
+        "clipped": 0,
+        "phases": {name: dict(spread) for name in ("think", "train", "merge", "wait")},
+    }
     row = {"epoch": 1, "train_accuracy": 90.0, "test_accuracy": None, **part, "evaluate_seconds": 0.1}
     state.epoch, state.round, state.partial = 2, 3, part
     state.epochs = [row | {"weights_sha256": "0" * 64}]
@@ -229,7 +233,7 @@ def snapshot_parts() -> tuple[dict[str, Any], bytes]:
         {"when": "now", "cause": "lost", "rank": 1, "host": "a", "epoch": 1, "round": 2, "seconds_lost": 0.5}
     ]
     state.divergences = [{"epoch": 1, "round": 2, "seen": "nan", "back_to_epoch": 1, "block_momentum": 0.5}]
-    content = snapshots.encode(snapshots.Snapshot(settings.determines_weights, "0" * 8, "reference", state))
+    content = snapshots.encode(snapshots.Snapshot(settings.determines_weights, "0" * 8, "reference", None, "", state))
     (length,) = struct.unpack_from("<I", content, 8)
     return json.loads(content[12 : 12 + length]), content[12 + length : -32]
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpinn import kernels
-from mpinn.kernels import native_merge
-from mpinn.merging import mean, rules
+from mpinn.kernels import native
+from mpinn.merging import formats, sums
+from mpinn.merging.formats import FORMATS
 from mpinn.merging.master import Master
 from mpinn.merging.rules import RULES
 from mpinn.model.network import Network
@@ -18,33 +19,42 @@ from mpinn.system.errors import UsageError
     st.integers(1, 3000),
     st.lists(st.integers(0, 10**5), min_size=1, max_size=6).filter(any),
     st.sampled_from(sorted(RULES)),
+    st.sampled_from([*FORMATS, "one worker's"]),
     st.floats(0, 0.99),
     st.integers(0, 2**32 - 1),
 )
 def test_native_and_numpy_give_the_same_bits(
-    size: int, counts: list[int], rule: str, momentum: float, seed: int
+    size: int, counts: list[int], rule: str, name: str, momentum: float, seed: int
 ) -> None:
+    """All at once, by steps, and in slices."""
     rng = np.random.default_rng(seed)
-    vectors = rng.uniform(-2, 2, (len(counts), size)).astype(np.float32) ** 5
-    numbers = np.array(counts)
-    constant = mean.rounding_constant(sum(counts))
+    if name == "one worker's":
+        counts = [max(counts)]
     start = rng.uniform(-1, 1, size).astype(np.float32)
+    learned = start + rng.uniform(-2, 2, (len(counts), size)).astype(np.float32) ** 5
     remembered = rng.uniform(-1e-3, 1e-3, (len(RULES[rule].moments), size)).astype(np.float32)
-    found = []
-    for module in (rules, native_merge):
-        total = np.full(size, 0.5)
-        assert module.add_rounded(total, vectors, numbers, constant, mean.LIMIT)
-        by_steps, at_once, sliced = (Master(start.copy(), remembered.copy(), momentum) for _ in range(3))
-        module.move_master(rule, by_steps.weights, by_steps.moments, total - 0.5, sum(counts), momentum)
+    numbers, found = np.array(counts), []
+    for merger in (sums, native):
+        form = formats.choose(name if name in FORMATS else "int16", merger, len(counts), max(counts))
+        before = Master(start, remembered, momentum)
+        terms = np.zeros((len(counts), size), form.dtype)
+        noted = [
+            form.store(term, one, before, count, sum(counts))
+            for term, one, count in zip(terms, learned, counts, strict=True)
+        ]
+        share = form.share(before, sum(counts))
+        total = np.zeros(size, form.dtype)
+        merger.add(total, terms, numbers)
+        by_steps, at_once, sliced = (before.copy() for _ in range(3))
+        merger.move(rule, by_steps.weights, by_steps.moments, total, share, momentum)
         for part in (slice(0, size // 3), slice(size // 3, size)):
             if part.start < part.stop:
-                arrays = (sliced.weights[part], sliced.moments[:, part], vectors[:, part])
-                assert module.merge_workers(rule, *arrays, numbers, momentum, constant, mean.LIMIT)
-        arrays = (at_once.weights, at_once.moments, vectors)
-        assert module.merge_workers(rule, *arrays, numbers, momentum, constant, mean.LIMIT)
+                arrays = (sliced.weights[part], sliced.moments[:, part], terms[:, part])
+                merger.merge(rule, *arrays, numbers, share, momentum)
+        merger.merge(rule, at_once.weights, at_once.moments, terms, numbers, share, momentum)
         states = [[bytes(part) for part in one.bytes] for one in (by_steps, at_once, sliced)]
         assert states[0] == states[1] == states[2]
-        found.append((total.tobytes(), states[0]))
+        found.append((noted, terms.tobytes(), total.tobytes(), states[0]))
     assert found[0] == found[1]
 
 
@@ -60,12 +70,18 @@ def test_a_master_at_rest_remembers_nothing_and_becomes_another_in_place() -> No
     weights = np.arange(3, dtype=np.float32)
     master = Master.at_rest(weights, "block-momentum", 0.5)
     assert master.moments.shape == (1, 3) and not master.moments.any()
-    shared, other = master.moments, Master(weights + 1, np.ones((1, 3), np.float32), 0.25)
+    shared, other = master.moments, Master(weights + 1, np.ones((1, 3), np.float32), 0.25, -3)
     master.become(other)
     assert master.weights is weights and master.moments is shared
-    assert weights.tolist() == [1, 2, 3] and shared.tolist() == [[1, 1, 1]] and master.momentum == 0.25
+    assert (
+        weights.tolist() == [1, 2, 3]
+        and shared.tolist() == [[1, 1, 1]]
+        and (master.momentum, master.exponent) == (0.25, -3)
+    )
     assert weights.dtype == shared.dtype == np.float32
     copy = master.copy()
     assert [bytes(part) for part in copy.bytes] == [bytes(part) for part in master.bytes] and copy.momentum == 0.25
+    copy.exponent = 0
+    assert [bytes(part) for part in copy.bytes] != [bytes(part) for part in master.bytes]
     copy.weights[:], copy.moments[:] = 9, 9
     assert weights.tolist() == [1, 2, 3] and shared.tolist() == [[1, 1, 1]]

@@ -33,7 +33,7 @@ from mpinn.training.snapshots import Snapshot, Store
 from mpinn.training.state import RunState
 
 SPREAD = {"min": 0.25, "mean": 0.5, "max": 1.0}
-PART = {"train_seconds": 1.5, "phases": dict.fromkeys(PHASES, SPREAD)}
+PART = {"train_seconds": 1.5, "clipped": 2, "phases": dict.fromkeys(PHASES, SPREAD)}
 ACCURACIES = {"train_accuracy": 90.5, "test_accuracy": None}
 
 
@@ -54,7 +54,7 @@ def snapshot(epoch: int = 2, round_: int = 5, merge: str = "block-momentum", see
     good = weights * 3 if len(master.moments) else None
     rows = [row(number) for number in range(1, epoch)]
     state = RunState(epoch, round_, master, good, max(1, epoch - 1), rows)
-    return Snapshot(settings.determines_weights, "c0ffee", "native-1", "0123456789ab", state)
+    return Snapshot(settings.determines_weights, "c0ffee", "native-1", 1, "0123456789ab", state)
 
 
 @pytest.mark.parametrize("merge", sorted(RULES))

@@ -14,7 +14,7 @@ from bench.programs import program
 from mpinn import datasets, kernels
 from mpinn.datasets import Dataset
 from mpinn.kernels import Kernel
-from mpinn.merging import mean
+from mpinn.merging.formats import rounding_constant
 from mpinn.model.network import Network
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.schedule import epoch_order
@@ -33,13 +33,15 @@ class Rank:
         self.digits = digits
         self.kernel = kernel
         self.exemplars = world.size * BATCH
-        self.constant = mean.rounding_constant(self.exemplars)
+        self.constant = rounding_constant(self.exemplars)
 
     def learn(self, weights: np.ndarray, batch: np.ndarray) -> None:
         self.kernel.learner.learn(weights, self.digits.train_images, self.digits.train_labels, batch, weights)
 
     def add(self, total: np.ndarray, weights: np.ndarray) -> None:
-        self.kernel.merger.add_rounded(total, weights[None], np.array([BATCH]), self.constant, mean.LIMIT)
+        term = np.empty((1, len(weights)))
+        self.kernel.merger.store_rounded(term[0], weights, BATCH, self.constant)
+        self.kernel.merger.add(total, term, np.array([BATCH]))
 
     def mean(self, learned: Iterable[np.ndarray], parameters: int) -> np.ndarray:
         """Return the mean of all ranks' weights, (parameters,) float32."""

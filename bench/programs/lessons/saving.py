@@ -26,7 +26,7 @@ def snapshot(weights: np.ndarray, rounds: int) -> Snapshot:
     """Return a snapshot of (parameters,) float32 weights after so many rounds, as training makes it."""
     settings = config.resolve(Options(workers=1), BATCH, 784, 10, 60_000, 1)
     state = RunState(1, rounds, Master.at_rest(weights, settings.merge, 0.0), None)
-    return Snapshot(settings.determines_weights, "", "", "", state)
+    return Snapshot(settings.determines_weights, "", "", None, "", state)
 
 
 def train(digits: Dataset, exemplars: int, every: int, directory: Path, learned: set[str]) -> None:

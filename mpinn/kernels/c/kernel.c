@@ -1,0 +1,572 @@
+/* How one worker learns one batch: per-exemplar stochastic gradient descent with elastic net regularisation, in
+   float32, sparse, and with the same bits on every processor (docs/numerics.md). The mathematics is that of
+   reference.py.
+
+   Lazy elastic net. Most pixels of an image are dark, and the first-layer weights of a dark pixel are only shrunk. So a
+   row of weights is touched when its pixel is lit; the shrinks that it has missed are then done at once, or at the end
+   of the batch. (Delayed elastic net updates: Lipton and Elkan 2015, arXiv:1505.06449.)
+
+   The weights are held as w = s_t u, s_t = (1 - a2)^t after t exemplars of the batch, as in Bottou's SvmSGD. One shrink,
+   (1 - a2) w - a1 sgn(w) and 0 where that flips the sign, leaves u - (a1 / s_t+1) sgn(u), so many in a row subtract the
+   sum of their thresholds. One running sum serves all rows, like the cumulative penalty of Tsuruoka et al. 2009 (ACL): a
+   row keeps its value at the row's last shrink (`paid`), and owes the difference. (There a weight keeps what it really
+   paid.) float32 cannot represent 1 - 8e-8, so nothing is multiplied by that: s_t scales the net input and the step,
+   where its rounding does not matter, and at the end u - (1 - s) u is stored.
+
+   A row that the exemplar before has touched owes nothing, as nearly half of them do: the forward pass adds up those
+   that owe something first, then the others without a shrink.
+
+   Layout. The kernel works on a copy of its own. Rows are padded with zeros to whole vectors. The first layer has a row
+   for each pixel, (inputs, units); the later ones are transposed, (units, inputs), so that their rows are long. Rows are
+   processed in tiles of columns: the sums of a tile stay in registers while the rows pass. */
+
+#define _POSIX_C_SOURCE 200809L
+
+#include "kernel.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "functions.h"
+#include "vectors.h"
+
+#define ALWAYS static inline __attribute__((always_inline))
+#define GREY_LEVELS 256
+#define CACHE_LINE 64
+#define SAMPLED 8               /* the clock is read at every 8th exemplar: it takes as long as some rows */
+#define LEAST_THRESHOLD 0x1p-50f /* of an update's shrink: what is below becomes 0, never a denormal number */
+
+/* Rows of weights: which, the phi that each is multiplied by, and the threshold that it owes; the first `owing` do. */
+typedef struct {
+    int count, owing;
+    int32_t *index;
+    float *phi, *owed;
+} rows;
+
+struct kernel {
+    int layers, bias, loss, dense, most_units;
+    float alpha;
+    double learning_rate, a1, a2;
+    int32_t *units, *codes;
+    float *scale;         /* (layers,) one over the divisor */
+    size_t *first_unit;   /* (layers + 1,) where a layer's values begin in phi and delta, and where they end */
+    size_t *first_row;    /* (layers,) where the weights INTO a layer begin in w */
+    size_t *stride;       /* (layers,) length of a row of them in w, whole vectors */
+    float *w, *phi, *delta;
+    float *table;         /* (256,) the input layer's phi of each grey level */
+    rows active;          /* first-layer rows that this exemplar touches */
+    int32_t *paid;        /* (inputs + 1,) exemplars of the batch whose shrinks a first-layer row has had */
+    int32_t *lit;         /* (inputs,) the pixels of an image that count */
+    uint8_t lit_of_eight[256][8], count_of_eight[256]; /* of eight pixels, a bit each: the lit ones, how many */
+    size_t span;          /* exemplars over which s may fall, to a half at most */
+    size_t tabulated;     /* exemplars that the tables are made for */
+    float *shrink, *lost; /* (span + 1,) s after t exemplars; 1 - s */
+    float *threshold;     /* (span + 1,) the sum of a1 / s */
+    float *step;          /* (span + 1,) the learning rate / s that the next exemplar sees */
+};
+
+const char *kernel_vectors(void) { return VECTORS; }
+int kernel_fused(void) { return FUSED; }
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static size_t padded(size_t count) { return (count + LANES - 1) / LANES * LANES; }
+
+/* Zeros that begin at a cache line. */
+static void *zeros(size_t count, size_t size)
+{
+    size_t bytes = (count * size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    void *memory = aligned_alloc(CACHE_LINE, bytes + CACHE_LINE);
+    return memory ? memset(memory, 0, bytes + CACHE_LINE) : NULL;
+}
+
+/* ---- the four loops over rows; n, the vectors of a tile, is a constant wherever they are called ---- */
+
+/* Keep one address for a row, instead of one for each of its vectors. */
+#define ONE_ADDRESS(row) __asm__("" : "+r"(row))
+
+/* total += the sum over rows of phi * (w, shrunk by what it owes), first of those that owe something. */
+ALWAYS void add_tile(const int n, float *total, const float *w, size_t stride, rows r)
+{
+    vec sum[WIDEST];
+    for (int v = 0; v < n; v++)
+        sum[v] = vec_load(total + LANES * v);
+    for (int i = 0; i < r.owing; i++) {
+        const float *row = w + (size_t)r.index[i] * stride;
+        vec phi = vec_all(r.phi[i]), d = vec_all(r.owed[i]);
+        ONE_ADDRESS(row);
+        for (int v = 0; v < n; v++) {
+            vec u = vec_load(row + LANES * v);
+            sum[v] = vec_fma(phi, vec_sub(u, vec_cut(u, d)), sum[v]);
+        }
+    }
+    for (int i = r.owing; i < r.count; i++) {
+        const float *row = w + (size_t)r.index[i] * stride;
+        vec phi = vec_all(r.phi[i]);
+        ONE_ADDRESS(row);
+        for (int v = 0; v < n; v++)
+            sum[v] = vec_fma(phi, vec_load(row + LANES * v), sum[v]);
+    }
+    for (int v = 0; v < n; v++)
+        vec_store(total + LANES * v, sum[v]);
+}
+
+/* w = (w, shrunk by what it owes + own) + phi * along, for rows. */
+ALWAYS void update_tile(const int n, float *w, size_t stride, rows r, float own, const float *along)
+{
+    vec step[WIDEST];
+    for (int v = 0; v < n; v++)
+        step[v] = vec_load(along + LANES * v);
+    for (int i = 0; i < r.count; i++) {
+        float *row = w + (size_t)r.index[i] * stride, due = r.owed[i] + own;
+        vec phi = vec_all(r.phi[i]), d = vec_all(due < LEAST_THRESHOLD ? LEAST_THRESHOLD : due);
+        ONE_ADDRESS(row);
+        for (int v = 0; v < n; v++) {
+            vec u = vec_load(row + LANES * v);
+            vec_store(row + LANES * v, vec_fma(phi, step[v], vec_sub(u, vec_cut(u, d))));
+        }
+    }
+}
+
+/* below = the sum over rows of delta * w; then w = (w, shrunk by own) + step * delta * along. */
+ALWAYS void back_tile(const int n, float *below, float *w, size_t stride, int count, const float *delta,
+                      const float *steps, float own, const float *along)
+{
+    vec sum[WIDEST], phi[WIDEST], d = vec_all(own);
+    for (int v = 0; v < n; v++) {
+        sum[v] = vec_all(0.0f);
+        phi[v] = vec_load(along + LANES * v);
+    }
+    for (int i = 0; i < count; i++) {
+        float *row = w + (size_t)i * stride;
+        ONE_ADDRESS(row);
+        vec back = vec_all(delta[i]), step = vec_all(steps[i]);
+        for (int v = 0; v < n; v++) {
+            vec u = vec_load(row + LANES * v);
+            sum[v] = vec_fma(back, u, sum[v]);
+            vec_store(row + LANES * v, vec_fma(step, phi[v], vec_sub(u, vec_cut(u, d))));
+        }
+    }
+    for (int v = 0; v < n; v++)
+        vec_store(below + LANES * v, sum[v]);
+}
+
+/* net = each row's scalar product with phi. */
+static void multiply_rows(float *net, const float *w, size_t stride, int count, const float *phi)
+{
+    for (int i = 0; i < count; i++, w += stride) {
+        vec sum = vec_all(0.0f);
+        for (size_t j = 0; j < stride; j += LANES)
+            sum = vec_fma(vec_load(w + j), vec_load(phi + j), sum);
+        net[i] = vec_sum(sum);
+    }
+}
+
+/* Do a loop over rows tile by tile: the columns from j on, of `stride`. */
+#define TILES(widest, stride, loop)                                                                                    \
+    do {                                                                                                               \
+        size_t j = 0;                                                                                                  \
+        for (; j + (widest) * LANES <= (stride); j += (widest) * LANES)                                                \
+            loop(widest);                                                                                              \
+        for (; j + 4 * LANES <= (stride); j += 4 * LANES)                                                              \
+            loop(4);                                                                                                   \
+        for (; j < (stride); j += LANES)                                                                               \
+            loop(1);                                                                                                   \
+    } while (0)
+
+static void add_rows(float *total, const float *w, size_t stride, rows r)
+{
+#define ADD(n) add_tile(n, total + j, w + j, stride, r)
+    TILES(WIDEST, stride, ADD);
+}
+
+static void update_rows(float *w, size_t stride, rows r, float own, const float *along)
+{
+#define UPDATE(n) update_tile(n, w + j, stride, r, own, along + j)
+    TILES(WIDEST, stride, UPDATE);
+}
+
+static void back_rows(float *below, float *w, size_t stride, int count, const float *delta, const float *steps,
+                      float own, const float *along)
+{
+#define BACK(n) back_tile(n, below + j, w + j, stride, count, delta, steps, own, along + j)
+    TILES(4, stride, BACK);
+}
+
+/* ---- memory ---- */
+
+/* Tabulate the shrinks of batches of up to `most` exemplars. Products and sums in double, one after another: exp and
+   log differ from one C library to the next. */
+static int tabulate(kernel *k, size_t most)
+{
+    double s = 1.0, threshold = 0.0;
+    size_t size = most + 1;
+    free(k->shrink);
+    k->span = k->tabulated = 0;
+    if (!(k->shrink = zeros(4 * size, sizeof(float))))
+        return -1;
+    k->lost = k->shrink + size;
+    k->threshold = k->lost + size;
+    k->step = k->threshold + size;
+    for (size_t t = 0; t <= most; t++) {
+        double after = s * (1.0 - k->a2);
+        k->shrink[t] = (float)s;
+        k->lost[t] = (float)(1.0 - s);
+        k->threshold[t] = (float)threshold;
+        k->step[t] = (float)(k->learning_rate / after);
+        k->span = t;
+        if (t && s < 0.5)
+            break;
+        s = after;
+        threshold += k->a1 / s;
+    }
+    k->tabulated = most;
+    return 0;
+}
+
+kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const int32_t *divisors, int loss, int bias,
+                   double alpha, double learning_rate, double a1, double a2)
+{
+    kernel *k = calloc(1, sizeof *k);
+    if (!k)
+        return NULL;
+    k->layers = layers;
+    k->bias = bias != 0;
+    k->loss = loss;
+    k->alpha = (float)alpha;
+    k->learning_rate = learning_rate;
+    k->a1 = a1;
+    k->a2 = a2;
+    size_t n = (size_t)layers, values = 0, weights = 0;
+    k->units = zeros(n, sizeof *k->units);
+    k->codes = zeros(n, sizeof *k->codes);
+    k->scale = zeros(n, sizeof *k->scale);
+    k->first_unit = zeros(n + 1, sizeof *k->first_unit);
+    k->first_row = zeros(n, sizeof *k->first_row);
+    k->stride = zeros(n, sizeof *k->stride);
+    if (!k->units || !k->codes || !k->scale || !k->first_unit || !k->first_row || !k->stride)
+        goto no_memory;
+    for (int layer = 0; layer < layers; layer++) {
+        size_t slots = padded((size_t)units[layer] + 1);
+        k->units[layer] = units[layer];
+        k->codes[layer] = codes[layer];
+        k->scale[layer] = (float)(1.0 / divisors[layer]);
+        k->first_unit[layer] = values;
+        values += slots;
+        k->first_row[layer] = weights;
+        if (layer == 1) {
+            k->stride[1] = padded((size_t)units[1]);
+            weights += ((size_t)units[0] + 1) * k->stride[1];
+        } else if (layer > 1) {
+            k->stride[layer] = padded((size_t)units[layer - 1] + 1);
+            weights += (size_t)units[layer] * k->stride[layer];
+        }
+    }
+    k->first_unit[layers] = values;
+    size_t inputs = padded((size_t)units[0] + 1) + LANES; /* active_rows writes a whole vector beyond */
+    k->w = zeros(weights, sizeof(float));
+    k->phi = zeros(values, sizeof(float));
+    k->delta = zeros(2 * values, sizeof(float)); /* and behind it the steps: delta times the learning rate */
+    k->table = zeros(GREY_LEVELS, sizeof(float));
+    k->paid = zeros(inputs, sizeof *k->paid);
+    k->lit = zeros(inputs, sizeof *k->lit);
+    k->active.index = zeros(inputs, sizeof *k->active.index);
+    k->active.phi = zeros(inputs, sizeof(float));
+    k->active.owed = zeros(inputs, sizeof(float));
+    if (!k->active.index || !k->active.phi || !k->active.owed || !k->w || !k->phi || !k->delta || !k->table || !k->paid || !k->lit || tabulate(k, 1))
+        goto no_memory;
+    for (int grey = 0; grey < GREY_LEVELS; grey++)
+        k->table[grey] = (float)grey;
+    activate(k->codes[0], k->table, GREY_LEVELS, k->scale[0], k->alpha);
+    for (int mask = 0; mask < 256; mask++)
+        for (int i = 0; i < 8; i++)
+            if (mask >> i & 1)
+                k->lit_of_eight[mask][k->count_of_eight[mask]++] = (uint8_t)i;
+    k->dense = k->table[0] != 0.0f;
+    return k;
+no_memory:
+    kernel_free(k);
+    return NULL;
+}
+
+void kernel_free(kernel *k)
+{
+    if (!k)
+        return;
+    void *parts[] = {k->units, k->codes, k->scale,       k->first_unit, k->first_row,  k->stride,     k->w,        k->phi,
+                     k->delta, k->table, k->active.index, k->active.phi, k->active.owed,
+                     k->paid,  k->lit, k->shrink};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        free(parts[i]);
+    free(k);
+}
+
+/* Copy weights from the network's order; what pads a row is 0, whatever was learned before: a NaN, say. */
+static void load_weights(kernel *k, const float *weights)
+{
+    size_t columns = (size_t)k->units[1], stride = k->stride[1], inputs = (size_t)(k->units[0] + k->bias);
+    for (size_t i = 0; i < inputs; i++, weights += columns) {
+        memcpy(k->w + i * stride, weights, columns * sizeof(float));
+        memset(k->w + i * stride + columns, 0, (stride - columns) * sizeof(float));
+        k->paid[i] = 0;
+    }
+    for (int layer = 2; layer < k->layers; layer++) {
+        float *to = k->w + k->first_row[layer];
+        columns = (size_t)k->units[layer], stride = k->stride[layer], inputs = (size_t)(k->units[layer - 1] + k->bias);
+        for (size_t i = 0; i < inputs; i++, weights += columns)
+            for (size_t j = 0; j < columns; j++)
+                to[j * stride + i] = weights[j];
+        for (size_t j = 0; j < columns; j++)
+            memset(to + j * stride + inputs, 0, (stride - inputs) * sizeof(float));
+    }
+}
+
+/* Write n weights of a row, with the shrinks that it owes, and all of the batch that are multiplications. */
+static void store_row(float *to, const float *row, size_t n, float owed, float lost)
+{
+    vec d = vec_all(owed), minus = vec_all(-lost);
+    size_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        vec u = vec_load(row + j);
+        u = vec_sub(u, vec_cut(u, d));
+        vec_store(to + j, vec_fma(minus, u, u));
+    }
+    if (j < n) {
+        float rest[LANES];
+        vec u = vec_load(row + j);
+        u = vec_sub(u, vec_cut(u, d));
+        vec_store(rest, vec_fma(minus, u, u));
+        memcpy(to + j, rest, (n - j) * sizeof(float));
+    }
+}
+
+/* Write weights in the network's order, with all shrinks of the first t exemplars. */
+static void store_weights(kernel *k, float *weights, size_t t)
+{
+    size_t columns = (size_t)k->units[1], stride = k->stride[1], inputs = (size_t)(k->units[0] + k->bias);
+    for (size_t i = 0; i < inputs; i++, weights += columns)
+        store_row(weights, k->w + i * stride, columns, k->threshold[t] - k->threshold[k->paid[i]], k->lost[t]);
+    for (int layer = 2; layer < k->layers; layer++) {
+        const float *row = k->w + k->first_row[layer];
+        columns = (size_t)k->units[layer], stride = k->stride[layer], inputs = (size_t)(k->units[layer - 1] + k->bias);
+        for (size_t i = 0; i < inputs; i++, weights += columns)
+            for (size_t j = 0; j < columns; j++) {
+                float u = row[j * stride + i];
+                weights[j] = fmaf(-k->lost[t], u, u);
+            }
+    }
+}
+
+/* ---- one exemplar ---- */
+
+/* Find the first-layer rows that an image touches, the bias unit's last, with what each owes at exemplar t of the
+   batch. From now on each counts as paid, exemplar t's own threshold included. */
+static void active_rows(kernel *k, const uint8_t *image, size_t t)
+{
+    const size_t pixels = (size_t)k->units[0];
+    const int32_t now = (int32_t)t;
+    const float before = k->threshold[t];
+    int32_t *lit = k->lit;
+    size_t n = 0, i = 0;
+    if (k->dense) {
+        for (; i < pixels; i++)
+            lit[i] = (int32_t)i;
+        n = pixels;
+    }
+    for (; i + PIXELS <= pixels; i += PIXELS) {
+        uint32_t mask = lit_pixels(image + i);
+        for (int part = 0; part < PIXELS; part += 8) {
+            unsigned eight = mask >> part & 0xFF;
+            int32_t found[8];
+            for (int j = 0; j < 8; j++)
+                found[j] = (int32_t)i + part + k->lit_of_eight[eight][j];
+            memcpy(lit + n, found, sizeof found);
+            n += k->count_of_eight[eight];
+        }
+    }
+    for (; i < pixels; i++) {
+        lit[n] = (int32_t)i;
+        n += image[i] != 0;
+    }
+    rows r = k->active;
+    size_t owing = 0, even = n; /* from the front, and from the back */
+    if (k->bias) { /* it owes nothing: every exemplar touches it */
+        r.index[n] = (int32_t)pixels;
+        r.phi[n] = 1.0f;
+        r.owed[n++] = 0.0f;
+        k->paid[pixels] = now + 1;
+    }
+    for (size_t j = 0, all = even; j < all; j++) {
+        int32_t row = lit[j], paid = k->paid[row];
+        size_t ours = paid == now; /* no branch: nobody could foresee it */
+        even -= ours;
+        size_t at = owing + ((even - owing) & -ours);
+        owing += 1 - ours;
+        k->paid[row] = now + 1;
+        r.index[at] = row;
+        r.phi[at] = k->table[image[row]];
+        r.owed[at] = before - k->threshold[paid];
+    }
+    k->active.owing = (int)owing;
+    k->active.count = (int)n;
+}
+
+/* Ask for the image of the next exemplar: in the epoch's random order no processor foresees it. (Inlined: GCC
+   takes the call of a function that only does that for one that does nothing.) */
+ALWAYS void fetch_ahead(const uint8_t *image, int pixels)
+{
+    for (int i = 0; i < pixels; i += CACHE_LINE)
+        __builtin_prefetch(image + i);
+}
+
+/* Turn a layer's sums into its phi, with its bias unit's 1 and zeros behind. */
+static void finish(kernel *k, int layer, float *net, size_t t)
+{
+    size_t n = (size_t)k->units[layer], end = k->first_unit[layer + 1] - k->first_unit[layer];
+    activate(k->codes[layer], net, (int)n, k->shrink[t] * k->scale[layer], k->alpha);
+    memset(net + n, 0, (end - n) * sizeof(float));
+    net[n] = k->bias ? 1.0f : 0.0f;
+}
+
+/* Forward, at exemplar t of the batch: every layer's phi. */
+static void think(kernel *k, size_t t)
+{
+    float *net = k->phi + k->first_unit[1];
+    memset(net, 0, k->stride[1] * sizeof(float));
+    add_rows(net, k->w, k->stride[1], k->active);
+    finish(k, 1, net, t);
+    for (int layer = 2; layer < k->layers; layer++) {
+        float *below = net;
+        net = k->phi + k->first_unit[layer];
+        multiply_rows(net, k->w + k->first_row[layer], k->stride[layer], k->units[layer], below);
+        finish(k, layer, net, t);
+    }
+}
+
+/* to = step * delta, of n units, and zeros behind. */
+static void scale_delta(float *to, const float *delta, int n, size_t end, float step)
+{
+    for (int j = 0; j < n; j += LANES)
+        vec_store(to + j, vec_nonzero(vec_mul(vec_all(step), vec_load(delta + j))));
+    memset(to + n, 0, (end - (size_t)n) * sizeof(float));
+}
+
+/* Backward and update. A layer's weights give the delta of the layer below before they change. */
+static void train(kernel *k, size_t t, int label)
+{
+    const float own = k->threshold[t + 1] - k->threshold[t], least = own < LEAST_THRESHOLD ? LEAST_THRESHOLD : own;
+    int layer = k->layers - 1;
+    float *steps = k->delta + k->first_unit[k->layers];
+    float *delta = k->delta + k->first_unit[layer];
+    output_delta(k->loss, delta, k->phi + k->first_unit[layer], k->units[layer], label);
+    for (; layer > 1; layer--) {
+        int n = k->units[layer - 1];
+        const float *phi = k->phi + k->first_unit[layer - 1];
+        float *below = k->delta + k->first_unit[layer - 1];
+        scale_delta(steps, delta, k->units[layer], (size_t)k->units[layer], k->step[t]);
+        back_rows(below, k->w + k->first_row[layer], k->stride[layer], k->units[layer], delta, steps, least, phi);
+        differentiate(k->codes[layer - 1], below, phi, n, k->shrink[t], k->alpha);
+        delta = below;
+    }
+    scale_delta(steps, delta, k->units[1], k->stride[1], k->step[t]);
+    update_rows(k->w, k->stride[1], k->active, own, steps);
+}
+
+/* ---- many ---- */
+
+int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const int32_t *labels, const int32_t *exemplars,
+                 size_t count, float *learned, double spent[2])
+{
+    const size_t pixels = (size_t)k->units[0];
+    double began = seconds(), thinking = 0.0, training = 0.0;
+    if (count > k->tabulated && tabulate(k, count))
+        return -1;
+    load_weights(k, weights);
+    for (size_t done = 0; done < count;) {
+        size_t span = count - done < k->span ? count - done : k->span;
+        for (size_t t = 0; t < span; t++) {
+            size_t now = done + t;
+            double start = 0.0, thought = 0.0;
+            if (now % SAMPLED == 0)
+                start = seconds();
+            active_rows(k, images + (size_t)exemplars[now] * pixels, t);
+            if (now + 1 < count)
+                fetch_ahead(images + (size_t)exemplars[now + 1] * pixels, k->units[0]);
+            think(k, t);
+            if (now % SAMPLED == 0)
+                thinking += (thought = seconds()) - start;
+            train(k, t, labels[exemplars[now]]);
+            if (now % SAMPLED == 0)
+                training += seconds() - thought;
+        }
+        store_weights(k, learned, span);
+        done += span;
+        if (done < count)
+            load_weights(k, learned);
+    }
+    double all = seconds() - began;
+    spent[0] = count ? all * thinking / (thinking + training) : 0.0;
+    spent[1] = all - spent[0];
+    return 0;
+}
+
+void kernel_classify(kernel *k, const float *weights, const uint8_t *images, size_t count, int32_t *classes)
+{
+    const float *phi = k->phi + k->first_unit[k->layers - 1];
+    load_weights(k, weights);
+    for (size_t e = 0; e < count; e++) {
+        int best = 0;
+        active_rows(k, images + e * (size_t)k->units[0], 0);
+        think(k, 0);
+        for (int i = 1; i < k->units[k->layers - 1]; i++)
+            if (phi[i] > phi[best])
+                best = i;
+        classes[e] = best;
+    }
+}
+
+/* The bound's loops: as the kernel's, without shrinks. */
+ALWAYS void plain_tile(const int n, float *w, size_t stride, rows r, const float *along)
+{
+    vec step[WIDEST];
+    for (int v = 0; v < n; v++)
+        step[v] = vec_load(along + LANES * v);
+    for (int i = 0; i < r.count; i++) {
+        float *row = w + (size_t)r.index[i] * stride;
+        vec phi = vec_all(r.phi[i]);
+        ONE_ADDRESS(row);
+        for (int v = 0; v < n; v++)
+            vec_store(row + LANES * v, vec_fma(phi, step[v], vec_load(row + LANES * v)));
+    }
+}
+
+static void plain_update(float *w, size_t stride, rows r, const float *along)
+{
+#define PLAIN(n) plain_tile(n, w + j, stride, r, along + j)
+    TILES(WIDEST, stride, PLAIN);
+}
+
+double kernel_bound(kernel *k, const float *weights, const uint8_t *images, const int32_t *exemplars, size_t count)
+{
+    const size_t stride = k->stride[1];
+    float *net = k->phi + k->first_unit[1];
+    double spent = 0.0;
+    load_weights(k, weights);
+    for (size_t t = 0; t < count; t++) {
+        active_rows(k, images + (size_t)exemplars[t] * (size_t)k->units[0], 0);
+        memset(k->paid, 0, (size_t)(k->units[0] + 1) * sizeof *k->paid); /* no row owes anything */
+        double start = seconds();
+        memset(net, 0, stride * sizeof(float));
+        add_rows(net, k->w, stride, k->active);
+        for (size_t j = 0; j < stride; j++)
+            net[j] *= 1e-9f;
+        plain_update(k->w, stride, k->active, net);
+        spent += seconds() - start;
+    }
+    return spent;
+}

@@ -1,0 +1,36 @@
+/* How one worker learns one batch, and how images are classified. See kernel.c. */
+
+#ifndef MPINN_KERNEL_H
+#define MPINN_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct kernel kernel;
+
+/* The network, and how it learns. Arrays of `layers` numbers, input and output layer included; they are copied.
+
+   codes: enum activation. divisors: what a layer's net input is divided by. a1, a2: the learning rate times lambda_1 and
+   lambda_2. dense: nonzero where a dark pixel counts too; the kernel finds out by itself where its phi is not 0.
+   Returns NULL where there is no memory. */
+kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const int32_t *divisors, int loss, int bias,
+                   double alpha, double learning_rate, double a1, double a2);
+void kernel_free(kernel *k);
+
+/* Learn `count` exemplars in their order, from `weights` (parameters,); store the result in `learned`, which may be the
+   same array. images (n, units[0]); labels (n,); exemplars (count,): positions in both. spent: seconds of thinking and
+   of training, which share the time as they do at every 8th exemplar. Returns 0, or -1 where there is no memory. */
+int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const int32_t *labels, const int32_t *exemplars,
+                 size_t count, float *learned, double spent[2]);
+
+/* Write the most likely class of each of `count` images, (count, units[0]). */
+void kernel_classify(kernel *k, const float *weights, const uint8_t *images, size_t count, int32_t *classes);
+
+/* Return the seconds of the least that learning these exemplars can take: for each, read the first-layer rows that it
+   lights and add them up, then read them again, add something to them and write them. */
+double kernel_bound(kernel *k, const float *weights, const uint8_t *images, const int32_t *exemplars, size_t count);
+
+const char *kernel_vectors(void); /* which vectors.h chose */
+int kernel_fused(void);           /* whether the processor fuses multiplications and additions */
+
+#endif

@@ -1,0 +1,160 @@
+/* Some hundred made-up exemplars through every path of kernel.c and merge.c, against hashes that are written here. They
+   take a millisecond, and a compiler, flag or processor that changes a bit is found before the first round. */
+
+#include "self_test.h"
+
+#include <stdlib.h>
+
+#include "functions.h"
+#include "kernel.h"
+#include "merge.h"
+
+#define MOST_LAYERS 4
+#define EXEMPLARS 10
+
+typedef struct {
+    const char *name;
+    int layers;
+    int32_t units[MOST_LAYERS], codes[MOST_LAYERS];
+    int loss, bias, normalised;
+    double l1, l2;
+    uint64_t hash;
+} example;
+
+/* 138 units take all tiles: 13 vectors, 4 and 1. 45 pixels are no whole words. */
+static const example EXAMPLES[CASES] = {
+    {"elu", 3, {45, 138, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-4, 1e-4, 0x45e5a85a7a0279b8u},
+    {"no shrink", 3, {45, 100, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0, 0xba19d93f974efac3u},
+    {"l1", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-3, 0, 0x4292837806a5610bu},
+    {"l2", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0.3, 0xddffe3951351eb28u},
+    {"cross-entropy", 3, {45, 24, 10}, {IDENTITY, ELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x0dcadfca468ddd8fu},
+    {"relu", 4, {45, 40, 17, 10}, {IDENTITY, RELU, RELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0xd84cbd439333bd80u},
+    {"leaky-relu", 4, {45, 40, 17, 10}, {IDENTITY, LEAKY_RELU, LEAKY_RELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x7ac8e899fdeba80fu},
+    {"sigmoid", 4, {45, 40, 17, 10}, {IDENTITY, SIGMOID, SIGMOID, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x0118e9c95adb1020u},
+    {"tanh", 4, {45, 40, 17, 10}, {IDENTITY, TANH, TANH, SOFTMAX}, CROSS_ENTROPY, 1, 0, 1e-5, 1e-5, 0x07cc413094c2839bu},
+    {"dense", 3, {45, 20, 10}, {SIGMOID, TANH, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x9dcfff7347fd26b1u},
+    {"no bias", 3, {45, 20, 10}, {ELU, ELU, SOFTMAX}, QUADRATIC, 0, 0, 1e-5, 1e-5, 0x96a884a8deb8ca1cu},
+    {"no hidden layer", 2, {45, 10}, {TANH, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x575baf9593b71850u},
+};
+
+const char *self_test_name(int number) { return EXAMPLES[number].name; }
+uint64_t self_test_hash(int number) { return EXAMPLES[number].hash; }
+
+/* xorshift64*: Vigna 2016, arXiv:1402.6246. */
+static uint32_t next_bits(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return (uint32_t)(*state * 2685821657736338717u >> 32);
+}
+
+/* FNV-1a. */
+static uint64_t hashed(uint64_t hash, const void *data, size_t size)
+{
+    for (const unsigned char *byte = data; size > 0; byte++, size--)
+        hash = (hash ^ *byte) * 1099511628211u;
+    return hash;
+}
+
+static int32_t divisor(const example *e, int layer)
+{
+    return e->normalised ? e->units[layer] + (e->bias && layer < e->layers - 1) : 1;
+}
+
+/* Two workers learn from the same weights, and are merged in each format: a hash of all that comes of it. */
+static int try(const example *e, uint64_t *hash)
+{
+    uint64_t state = 88172645463325252u;
+    size_t n = 0, pixels = (size_t)e->units[0];
+    int32_t divisors[MOST_LAYERS], labels[2 * EXEMPLARS], order[2 * EXEMPLARS], classes[2 * EXEMPLARS];
+    for (int layer = 0; layer < e->layers; layer++) {
+        divisors[layer] = divisor(e, layer);
+        if (layer)
+            n += (size_t)(e->units[layer - 1] + e->bias) * (size_t)e->units[layer];
+    }
+    float *w = malloc(6 * n * sizeof *w);
+    double *sums = malloc(n * sizeof *sums);
+    int16_t *terms = malloc(4 * n * sizeof *terms);
+    uint8_t *images = malloc(2 * EXEMPLARS * pixels);
+    kernel *k = kernel_new(e->layers, e->units, e->codes, divisors, e->loss, e->bias, 0.5, 0.8, 0.8 * e->l1, 0.8 * e->l2);
+    int done = -1;
+    if (!w || !sums || !terms || !images || !k)
+        goto end;
+    for (size_t i = 0; i < n; i++)
+        w[i] = ((float)(next_bits(&state) >> 8) - 0x1p23f) * 0x1p-26f;
+    for (size_t i = 0; i < 2 * EXEMPLARS * pixels; i++) {
+        uint32_t bits = next_bits(&state);
+        images[i] = bits & 0xC0000000 ? 0 : (uint8_t)(bits >> 8 & (e->normalised ? 255 : 3));
+    }
+    for (int i = 0; i < 2 * EXEMPLARS; i++) {
+        labels[i] = (int32_t)(next_bits(&state) >> 8) % e->units[e->layers - 1];
+        order[i] = (i * 7 + 3) % (2 * EXEMPLARS);
+    }
+    double spent[2];
+    float *velocity = w + 3 * n, *master = w + 4 * n;
+    int32_t *wide = (int32_t *)(void *)(terms + 2 * n);
+    memset(velocity, 0, n * sizeof *velocity);
+    memcpy(master, w, n * sizeof *master);
+    for (size_t worker = 0; worker < 2; worker++) {
+        float *learned = w + (1 + worker) * n;
+        if (kernel_learn(k, w, images, labels, order + worker * EXEMPLARS, EXEMPLARS, learned, spent))
+            goto end;
+        *hash = hashed(*hash, learned, n * sizeof *learned);
+    }
+    kernel_classify(k, w + n, images, 2 * EXEMPLARS, classes);
+    *hash = hashed(*hash, classes, sizeof classes);
+    for (int turn = 0; turn < 2; turn++) {
+        largest found = merge_store_int16(terms, w + n, master, n, 4096.0f, 2047.0f);
+        *hash = hashed(*hash, &found, sizeof found);
+        merge_store_int16(terms + n, w + 2 * n, master, n, 1234.5f, 200.0f);
+        merge_add_int16(terms, terms + n, n);
+        merge_move_int16(master, turn ? velocity : NULL, terms, n, 0x1p-12 / 3, 0.875);
+        *hash = hashed(*hash, master, n * sizeof *master);
+    }
+    merge_store_int32(wide, w + n, master, n, 65536.0f, 4194303.0f);
+    merge_move_int32(master, velocity, wide, n, 0x1p-16 / 3, 0.875);
+    *hash = hashed(*hash, master, n * sizeof *master);
+    merge_store_float64(sums, w + 2 * n, n, 7.0, 0x1.8p16);
+    merge_move_float64(master, velocity, sums, n, 1.0 / 7, 0.875);
+    *hash = hashed(*hash, master, n * sizeof *master);
+    merge_move_float32(master, velocity, w, n, 1.0, 0.875);
+    *hash = hashed(*hash, master, n * sizeof *master);
+    *hash = hashed(*hash, velocity, n * sizeof *velocity);
+    done = 0;
+end:
+    kernel_free(k);
+    free(images);
+    free(terms);
+    free(sums);
+    free(w);
+    return done;
+}
+
+int self_test(uint64_t hashes[CASES])
+{
+    for (int i = 0; i < CASES; i++) {
+        hashes[i] = 14695981039346656037u;
+        if (try(EXAMPLES + i, hashes + i))
+            return -1;
+    }
+    return 0;
+}
+
+#ifdef MPINN_SELF_TEST_PROGRAM
+#include <stdio.h>
+int main(void)
+{
+    uint64_t hashes[CASES];
+    int wrong = 0;
+    if (self_test(hashes))
+        return 2;
+    for (int i = 0; i < CASES; i++) {
+        wrong += hashes[i] != EXAMPLES[i].hash;
+        printf("%016llx %s%s\n", (unsigned long long)hashes[i], EXAMPLES[i].name,
+               hashes[i] == EXAMPLES[i].hash ? "" : ": wrong");
+    }
+    printf("%s, %s\n", kernel_vectors(), kernel_fused() ? "fused" : "not fused");
+    return wrong > 0;
+}
+#endif

@@ -1,0 +1,212 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The C of this directory as Python sees it: what is here checks types and passes addresses.
+
+`Native` has the interface of `reference.Reference`, and the functions below it are those of `mpinn.merging.sums`.
+"""
+
+import numpy as np
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "c/kernel.h":
+    ctypedef struct kernel:
+        pass
+
+    kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const int32_t *divisors, int loss,
+                       int bias, double alpha, double learning_rate, double a1, double a2)
+    void kernel_free(kernel *k)
+    int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const int32_t *labels,
+                     const int32_t *exemplars, size_t count, float *learned, double *spent)
+    void kernel_classify(kernel *k, const float *weights, const uint8_t *images, size_t count, int32_t *classes)
+    double kernel_bound(kernel *k, const float *weights, const uint8_t *images, const int32_t *exemplars, size_t count)
+    const char *kernel_vectors()
+    int kernel_fused()
+
+
+cdef extern from "c/merge.h":
+    ctypedef struct largest:
+        uint32_t weight
+        uint32_t step
+
+    largest merge_store_int16(int16_t *term, const float *learned, const float *master, size_t n, float factor,
+                              float most)
+    largest merge_store_int32(int32_t *term, const float *learned, const float *master, size_t n, float factor,
+                              float most)
+    largest merge_store_float32(float *term, const float *learned, size_t n)
+    largest merge_store_float64(double *term, const float *learned, size_t n, double exemplars, double constant)
+    void merge_add_int16(int16_t *sum, const int16_t *term, size_t n)
+    void merge_add_int32(int32_t *sum, const int32_t *term, size_t n)
+    void merge_add_float32(float *sum, const float *term, size_t n)
+    void merge_add_float64(double *sum, const double *term, size_t n)
+    void merge_move_int16(float *master, float *velocity, const int16_t *sum, size_t n, double share, double momentum)
+    void merge_move_int32(float *master, float *velocity, const int32_t *sum, size_t n, double share, double momentum)
+    void merge_move_float32(float *master, float *velocity, const float *sum, size_t n, double share, double momentum)
+    void merge_move_float64(float *master, float *velocity, const double *sum, size_t n, double share, double momentum)
+
+
+cdef extern from "c/self_test.h":
+    enum:
+        CASES
+
+    int run_self_test "self_test"(uint64_t *hashes)
+    const char *self_test_name(int number)
+    uint64_t self_test_hash(int number)
+
+
+# Numbers are those of enum activation and enum loss in c/functions.h.
+ACTIVATIONS = {
+    "identity": 0, "elu": 1, "relu": 2, "leaky-relu": 3, "sigmoid": 4, "tanh": 5, "softmax": 6
+}
+LOSSES = {"quadratic": 0, "cross-entropy": 1}
+
+VECTORS = kernel_vectors().decode()
+FUSED = bool(kernel_fused())
+
+
+RULES = ("mean", "block-momentum")
+
+
+def declines(network, rule):
+    """Return why this kernel cannot train the network or move the master, or an empty string."""
+    for name in network.activations:
+        if name not in ACTIVATIONS:
+            return f"it does not know the activation {name}"
+    if network.loss not in LOSSES:
+        return f"it does not know the loss {network.loss}"
+    return "" if rule in RULES else f"it does not know the merge {rule}"
+
+
+def self_test():
+    """Return the names of the cases of c/self_test.c that give other bits than the definition's; there should be none."""
+    cdef uint64_t hashes[CASES]
+    if run_self_test(hashes):
+        raise MemoryError
+    return [self_test_name(i).decode() for i in range(CASES) if hashes[i] != self_test_hash(i)]
+
+
+cdef class Native:
+    """Per-exemplar stochastic gradient descent with elastic net regularisation."""
+
+    cdef kernel *k
+    cdef int parameters, pixels, labels
+
+    def __cinit__(self, network, double learning_rate, double l1, double l2):
+        cdef const int32_t[::1] units = np.array(network.sizes, np.int32)
+        cdef const int32_t[::1] codes = np.array([ACTIVATIONS[name] for name in network.activations], np.int32)
+        cdef const int32_t[::1] divisors = np.array(network.divisors, np.int32)
+        self.parameters, self.pixels = network.parameters, network.sizes[0]
+        self.k = kernel_new(
+            <int>len(units), &units[0], &codes[0], &divisors[0], LOSSES[network.loss], network.bias, network.alpha,
+            learning_rate, learning_rate * l1, learning_rate * l2
+        )
+        if self.k is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        kernel_free(self.k)
+
+    def learn(self, const float[::1] weights, const uint8_t[:, ::1] images, const int32_t[::1] labels,
+              const int32_t[::1] exemplars, float[::1] learned):
+        """As `Reference.learn`; `think` and `train` share the time as they do at every 8th exemplar."""
+        cdef double spent[2]
+        if len(exemplars) == 0:
+            learned[:] = weights
+            return 0.0, 0.0
+        if kernel_learn(self.k, &weights[0], &images[0, 0], &labels[0], &exemplars[0], exemplars.shape[0],
+                        &learned[0], spent):
+            raise MemoryError
+        return spent[0], spent[1]
+
+    def bound(self, const float[::1] weights, const uint8_t[:, ::1] images, const int32_t[::1] exemplars):
+        """Return the seconds of the least that learning these exemplars can take: see c/kernel.h."""
+        return kernel_bound(self.k, &weights[0], &images[0, 0], &exemplars[0], exemplars.shape[0])
+
+    def classify(self, const float[::1] weights, const uint8_t[:, ::1] images):
+        """As `Reference.classify`."""
+        cdef int32_t[::1] classes = np.empty(len(images), np.int32)
+        if len(images):
+            kernel_classify(self.k, &weights[0], &images[0, 0], images.shape[0], &classes[0])
+        return np.asarray(classes)
+
+
+ctypedef fused whole:
+    int16_t
+    int32_t
+
+ctypedef fused number:
+    int16_t
+    int32_t
+    float
+    double
+
+cdef enum:
+    BLOCK = 1024  # weights whose sums a merge keeps in the nearest cache
+
+
+def store_steps(whole[::1] term, const float[::1] learned, const float[::1] master, float factor, int most):
+    cdef largest found
+    if whole is int16_t:
+        found = merge_store_int16(&term[0], &learned[0], &master[0], term.shape[0], factor, most)
+    else:
+        found = merge_store_int32(&term[0], &learned[0], &master[0], term.shape[0], factor, most)
+    return found.weight, found.step
+
+
+def store_copy(float[::1] term, const float[::1] learned):
+    return merge_store_float32(&term[0], &learned[0], term.shape[0]).weight
+
+
+def store_rounded(double[::1] term, const float[::1] learned, double exemplars, double constant):
+    return merge_store_float64(&term[0], &learned[0], term.shape[0], exemplars, constant).weight
+
+
+cdef void add_block(number *total, number[:, :] terms, const int64_t[::1] counts, size_t start, size_t n) noexcept:
+    cdef Py_ssize_t worker
+    for worker in range(terms.shape[0]):
+        if counts[worker] > 0:
+            if number is int16_t:
+                merge_add_int16(total, &terms[worker, start], n)
+            elif number is int32_t:
+                merge_add_int32(total, &terms[worker, start], n)
+            elif number is float:
+                merge_add_float32(total, &terms[worker, start], n)
+            else:
+                merge_add_float64(total, &terms[worker, start], n)
+
+
+cdef void move_block(float *weights, float *velocity, number *total, size_t n, double share, double momentum) noexcept:
+    if number is int16_t:
+        merge_move_int16(weights, velocity, total, n, share, momentum)
+    elif number is int32_t:
+        merge_move_int32(weights, velocity, total, n, share, momentum)
+    elif number is float:
+        merge_move_float32(weights, velocity, total, n, share, momentum)
+    else:
+        merge_move_float64(weights, velocity, total, n, share, momentum)
+
+
+def add(number[::1] total, number[:, :] terms, const int64_t[::1] counts):
+    cdef Py_ssize_t start, n
+    for start in range(0, total.shape[0], BLOCK):
+        n = min(BLOCK, total.shape[0] - start)
+        add_block(&total[start], terms, counts, start, n)
+
+
+def move(rule, float[::1] weights, float[:, :] moments, number[::1] total, double share, double momentum):
+    cdef float *velocity = &moments[0, 0] if rule == "block-momentum" else NULL
+    move_block(&weights[0], velocity, &total[0], weights.shape[0], share, momentum)
+
+
+def merge(rule, float[::1] weights, float[:, :] moments, number[:, :] terms, const int64_t[::1] counts, double share,
+          double momentum):
+    cdef number total[BLOCK]
+    cdef Py_ssize_t start, i, n
+    cdef bint moving = rule == "block-momentum"
+    for start in range(0, weights.shape[0], BLOCK):
+        n = min(BLOCK, weights.shape[0] - start)
+        for i in range(n):
+            total[i] = 0
+        add_block(&total[0], terms, counts, start, n)
+        move_block(&weights[start], &moments[0, start] if moving else NULL, &total[0], n, share, momentum)
