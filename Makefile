@@ -82,7 +82,7 @@ test-slow: $(VENV)/.test-installed
 test-system: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
-	python -m pytest --quiet tests/deployment tests/browser
+	python -m pytest --quiet tests/processors tests/deployment tests/browser
 
 test-faults: $(VENV)/.system-installed
 	@$(ACTIVATE)
@@ -112,7 +112,7 @@ test-board: $(VENV)/.system-installed
 
 # The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
 # The system's MPI is told by the environment's `activate`: other programs use it, too.
-$(VENV)/.installed: pyproject.toml setup.py $(wildcard mpinn/kernels/native*.py mpinn/kernels/*.pxd)
+$(VENV)/.installed: pyproject.toml setup.py $(wildcard mpinn/kernels/*.pyx mpinn/kernels/c/*)
 	@set -x
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
@@ -135,4 +135,4 @@ $(VENV)/.%-installed: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* build *.egg-info mpinn/kernels/native*.c mpinn/kernels/*.so .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants
+	rm -rf .venv .venv-* build *.egg-info mpinn/kernels/native.c mpinn/kernels/*.so .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants

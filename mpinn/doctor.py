@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mpinn import datasets
 from mpinn.datasets import mnist
-from mpinn.kernels.kernel import native_problem
+from mpinn.kernels.kernel import NUMERICS, SLOW, check_bits, native_problem
 from mpinn.system import blas_threads
 from mpinn.system.command_line import Parser, run_command
 from mpinn.system.errors import MpinnError
@@ -63,13 +63,15 @@ def cure(said: str) -> str:
 
 
 def kernel() -> str:
-    """Return that the native kernel is compiled. Raises MpinnError with the cure."""
+    """Return that the native kernel is compiled and gives the bits that it must. Raises MpinnError with the cure."""
     problem = native_problem()
     if problem:
         raise MpinnError(f"the NumPy kernel will run, many times slower than native: {problem}")
     from mpinn.kernels import native
 
-    return f"native, {native.__file__}"
+    check_bits()
+    speed = "" if native.FUSED else f"; {SLOW}"
+    return f"native, {native.VECTORS}, the bits of numerics {NUMERICS}{speed}; {native.__file__}"
 
 
 def threads() -> str:

@@ -111,7 +111,7 @@ def oracles(place: Place, todo: list[Step]) -> list[tuple[Point, int, int]]:
     """Return (point, seed, epochs) of the serial oracles that are needed and not yet kept."""
     training = list({point.name: point for point, _ in todo if point.program == "train"}.values())
     needed = oracle.distinct(place.directory, training)
-    return [(p, seed, n) for p, seed, n in needed if oracle.kept(oracle.place(place.directory, p, seed), n) is None]
+    return [(p, seed, n) for p, seed, n in needed if not oracle.known(place.directory, p, seed, n)]
 
 
 def estimates(place: Place, asked: list[tuple[Point, int, int]], todo: list[Step]) -> list[float]:

@@ -275,15 +275,23 @@ def test_a_throttled_host_is_refused(control: Control) -> None:
 
 
 def test_a_new_version_keeps_results(control: Control, tmp_path: Path) -> None:
-    """A checkout whose source differs is another version; its processors are said to differ, so it is portable."""
+    """A checkout whose source differs is another version.
+
+    Its processors are said to differ, and node2's to be older: each compiles for itself, and all learn the same.
+    """
     copy = tmp_path / "checkout"
     left_out = shutil.ignore_patterns(".git", ".venv*", ".cache", "build", "results", "*_cache", "__pycache__", "*.so")
     shutil.copytree(CHECKOUT, copy, ignore=left_out)
     (copy / "README.md").write_text("Another version.\n")
     before = on("node1", "readlink /home/mpinn/current")
     control.checkout = copy
+    mixed = tmp_path / "mixed.yml"
+    mixed.write_text(
+        "facts_processor: processor of {{ inventory_hostname }}\n"
+        "mpinn_cflags: \"{{ '-O2 -march=x86-64-v3' if inventory_hostname == 'node2' else '' }}\"\n"
+    )
     try:
-        control.well("deploy.yml", "--extra-vars", "{mpinn_cflags: -O2}")
+        control.well("deploy.yml", "--extra-vars", f"@{mixed}")
     finally:
         control.checkout = CHECKOUT
     after = on("node1", "readlink /home/mpinn/current")
@@ -291,6 +299,8 @@ def test_a_new_version_keeps_results(control: Control, tmp_path: Path) -> None:
     assert sorted(on("node2", "ls -d /home/mpinn/versions/*").split()) == sorted(
         f"/home/mpinn/{version.strip()}" for version in (before, after)
     )
+    kernels = {json.loads(on(host, "cat /home/mpinn/alone.json"))["environment"]["kernel_id"] for host in HOSTS}
+    assert len(kernels) == 2 and any(name.endswith("avx2-fma") for name in kernels)
     assert len(on("node1", "cat /home/mpinn/results/smoke/records.jsonl").splitlines()) == 9
 
 

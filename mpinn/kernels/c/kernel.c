@@ -93,47 +93,68 @@ static void *zeros(size_t count, size_t size)
 /* total += the sum over rows of phi * (w, shrunk by what it owes), first of those that owe something. */
 ALWAYS void add_tile(const int n, float *total, const float *w, size_t stride, rows r)
 {
-    vec sum[WIDEST];
-    for (int v = 0; v < n; v++)
-        sum[v] = vec_load(total + LANES * v);
+    const int pairs = n / 2, last = 2 * LANES * pairs;
+    wide sum[WIDEST / 2 + 1];
+    vec odd = vec_all(0.0f);
+    for (int p = 0; p < pairs; p++)
+        sum[p] = wide_load(total + 2 * LANES * p);
+    if (n % 2)
+        odd = vec_load(total + last);
     for (int i = 0; i < r.owing; i++) {
         const float *row = w + (size_t)r.index[i] * stride;
-        vec phi = vec_all(r.phi[i]), d = vec_all(r.owed[i]);
+        wide phi = wide_all(r.phi[i]), d = wide_all(r.owed[i]);
         ONE_ADDRESS(row);
-        for (int v = 0; v < n; v++) {
-            vec u = vec_load(row + LANES * v);
-            sum[v] = vec_fma(phi, vec_sub(u, vec_cut(u, d)), sum[v]);
+        for (int p = 0; p < pairs; p++) {
+            wide u = wide_load(row + 2 * LANES * p);
+            sum[p] = wide_fma(phi, wide_sub(u, wide_cut(u, d)), sum[p]);
+        }
+        if (n % 2) {
+            vec u = vec_load(row + last);
+            odd = vec_fma(wide_half(phi), vec_sub(u, vec_cut(u, wide_half(d))), odd);
         }
     }
     for (int i = r.owing; i < r.count; i++) {
         const float *row = w + (size_t)r.index[i] * stride;
-        vec phi = vec_all(r.phi[i]);
+        wide phi = wide_all(r.phi[i]);
         ONE_ADDRESS(row);
-        for (int v = 0; v < n; v++)
-            sum[v] = vec_fma(phi, vec_load(row + LANES * v), sum[v]);
+        for (int p = 0; p < pairs; p++)
+            sum[p] = wide_fma(phi, wide_load(row + 2 * LANES * p), sum[p]);
+        if (n % 2)
+            odd = vec_fma(wide_half(phi), vec_load(row + last), odd);
     }
-    for (int v = 0; v < n; v++)
-        vec_store(total + LANES * v, sum[v]);
+    for (int p = 0; p < pairs; p++)
+        wide_store(total + 2 * LANES * p, sum[p]);
+    if (n % 2)
+        vec_store(total + last, odd);
 }
 
-/* w = (w, shrunk by what it owes + own) + phi * along, for rows. */
-ALWAYS void update_tile(const int n, float *w, size_t stride, rows r, float own, const float *along)
+/* w = (w, shrunk by what it owes + own) + phi * along, for rows; not shrunk where `shrinking` is 0. */
+ALWAYS void update_tile(const int n, const int shrinking, float *w, size_t stride, rows r, float own, const float *along)
 {
-    vec step[WIDEST];
-    for (int v = 0; v < n; v++)
-        step[v] = vec_load(along + LANES * v);
+    const int pairs = n / 2, last = 2 * LANES * pairs;
+    wide step[WIDEST / 2 + 1];
+    vec odd = vec_all(0.0f);
+    for (int p = 0; p < pairs; p++)
+        step[p] = wide_load(along + 2 * LANES * p);
+    if (n % 2)
+        odd = vec_load(along + last);
     for (int i = 0; i < r.count; i++) {
         float *row = w + (size_t)r.index[i] * stride, due = r.owed[i] + own;
-        vec phi = vec_all(r.phi[i]), d = vec_all(due < LEAST_THRESHOLD ? LEAST_THRESHOLD : due);
+        wide phi = wide_all(r.phi[i]), d = wide_all(due < LEAST_THRESHOLD ? LEAST_THRESHOLD : due);
         ONE_ADDRESS(row);
-        for (int v = 0; v < n; v++) {
-            vec u = vec_load(row + LANES * v);
-            vec_store(row + LANES * v, vec_fma(phi, step[v], vec_sub(u, vec_cut(u, d))));
+        for (int p = 0; p < pairs; p++) {
+            wide u = wide_load(row + 2 * LANES * p);
+            wide_store(row + 2 * LANES * p, wide_fma(phi, step[p], shrinking ? wide_sub(u, wide_cut(u, d)) : u));
+        }
+        if (n % 2) {
+            vec u = vec_load(row + last);
+            u = shrinking ? vec_sub(u, vec_cut(u, wide_half(d))) : u;
+            vec_store(row + last, vec_fma(wide_half(phi), odd, u));
         }
     }
 }
 
-/* below = the sum over rows of delta * w; then w = (w, shrunk by own) + step * delta * along. */
+/* below = the sum over rows of delta * w; then w = (w, shrunk by own) + step * along. */
 ALWAYS void back_tile(const int n, float *below, float *w, size_t stride, int count, const float *delta,
                       const float *steps, float own, const float *along)
 {
@@ -144,8 +165,8 @@ ALWAYS void back_tile(const int n, float *below, float *w, size_t stride, int co
     }
     for (int i = 0; i < count; i++) {
         float *row = w + (size_t)i * stride;
-        ONE_ADDRESS(row);
         vec back = vec_all(delta[i]), step = vec_all(steps[i]);
+        ONE_ADDRESS(row);
         for (int v = 0; v < n; v++) {
             vec u = vec_load(row + LANES * v);
             sum[v] = vec_fma(back, u, sum[v]);
@@ -187,7 +208,7 @@ static void add_rows(float *total, const float *w, size_t stride, rows r)
 
 static void update_rows(float *w, size_t stride, rows r, float own, const float *along)
 {
-#define UPDATE(n) update_tile(n, w + j, stride, r, own, along + j)
+#define UPDATE(n) update_tile(n, 1, w + j, stride, r, own, along + j)
     TILES(WIDEST, stride, UPDATE);
 }
 
@@ -365,8 +386,8 @@ static void store_weights(kernel *k, float *weights, size_t t)
 /* ---- one exemplar ---- */
 
 /* Find the first-layer rows that an image touches, the bias unit's last, with what each owes at exemplar t of the
-   batch. From now on each counts as paid, exemplar t's own threshold included. */
-static void active_rows(kernel *k, const uint8_t *image, size_t t)
+   batch. Where it is learned each counts as paid from now on, exemplar t's own threshold included. */
+static void active_rows(kernel *k, const uint8_t *image, size_t t, int learned)
 {
     const size_t pixels = (size_t)k->units[0];
     const int32_t now = (int32_t)t;
@@ -399,7 +420,7 @@ static void active_rows(kernel *k, const uint8_t *image, size_t t)
         r.index[n] = (int32_t)pixels;
         r.phi[n] = 1.0f;
         r.owed[n++] = 0.0f;
-        k->paid[pixels] = now + 1;
+        k->paid[pixels] = now + learned;
     }
     for (size_t j = 0, all = even; j < all; j++) {
         int32_t row = lit[j], paid = k->paid[row];
@@ -407,7 +428,7 @@ static void active_rows(kernel *k, const uint8_t *image, size_t t)
         even -= ours;
         size_t at = owing + ((even - owing) & -ours);
         owing += 1 - ours;
-        k->paid[row] = now + 1;
+        k->paid[row] = now + learned;
         r.index[at] = row;
         r.phi[at] = k->table[image[row]];
         r.owed[at] = before - k->threshold[paid];
@@ -494,7 +515,7 @@ int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const i
             double start = 0.0, thought = 0.0;
             if (now % SAMPLED == 0)
                 start = seconds();
-            active_rows(k, images + (size_t)exemplars[now] * pixels, t);
+            active_rows(k, images + (size_t)exemplars[now] * pixels, t, 1);
             if (now + 1 < count)
                 fetch_ahead(images + (size_t)exemplars[now + 1] * pixels, k->units[0]);
             think(k, t);
@@ -521,7 +542,7 @@ void kernel_classify(kernel *k, const float *weights, const uint8_t *images, siz
     load_weights(k, weights);
     for (size_t e = 0; e < count; e++) {
         int best = 0;
-        active_rows(k, images + e * (size_t)k->units[0], 0);
+        active_rows(k, images + e * (size_t)k->units[0], 0, 0);
         think(k, 0);
         for (int i = 1; i < k->units[k->layers - 1]; i++)
             if (phi[i] > phi[best])
@@ -530,25 +551,11 @@ void kernel_classify(kernel *k, const float *weights, const uint8_t *images, siz
     }
 }
 
-/* The bound's loops: as the kernel's, without shrinks. */
-ALWAYS void plain_tile(const int n, float *w, size_t stride, rows r, const float *along)
+/* As update_rows, without shrinks. */
+static void step_rows(float *w, size_t stride, rows r, const float *along)
 {
-    vec step[WIDEST];
-    for (int v = 0; v < n; v++)
-        step[v] = vec_load(along + LANES * v);
-    for (int i = 0; i < r.count; i++) {
-        float *row = w + (size_t)r.index[i] * stride;
-        vec phi = vec_all(r.phi[i]);
-        ONE_ADDRESS(row);
-        for (int v = 0; v < n; v++)
-            vec_store(row + LANES * v, vec_fma(phi, step[v], vec_load(row + LANES * v)));
-    }
-}
-
-static void plain_update(float *w, size_t stride, rows r, const float *along)
-{
-#define PLAIN(n) plain_tile(n, w + j, stride, r, along + j)
-    TILES(WIDEST, stride, PLAIN);
+#define STEP(n) update_tile(n, 0, w + j, stride, r, 0.0f, along + j)
+    TILES(WIDEST, stride, STEP);
 }
 
 double kernel_bound(kernel *k, const float *weights, const uint8_t *images, const int32_t *exemplars, size_t count)
@@ -558,14 +565,13 @@ double kernel_bound(kernel *k, const float *weights, const uint8_t *images, cons
     double spent = 0.0;
     load_weights(k, weights);
     for (size_t t = 0; t < count; t++) {
-        active_rows(k, images + (size_t)exemplars[t] * (size_t)k->units[0], 0);
-        memset(k->paid, 0, (size_t)(k->units[0] + 1) * sizeof *k->paid); /* no row owes anything */
+        active_rows(k, images + (size_t)exemplars[t] * (size_t)k->units[0], 0, 0);
         double start = seconds();
         memset(net, 0, stride * sizeof(float));
         add_rows(net, k->w, stride, k->active);
         for (size_t j = 0; j < stride; j++)
             net[j] *= 1e-9f;
-        plain_update(k->w, stride, k->active, net);
+        step_rows(k->w, stride, k->active, net);
         spent += seconds() - start;
     }
     return spent;

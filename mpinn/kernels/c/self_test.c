@@ -10,7 +10,9 @@
 #include "merge.h"
 
 #define MOST_LAYERS 4
-#define EXEMPLARS 10
+#ifndef EXEMPLARS
+#define EXEMPLARS 10 /* that each of two workers learns */
+#endif
 
 typedef struct {
     const char *name;
@@ -140,21 +142,3 @@ int self_test(uint64_t hashes[CASES])
     }
     return 0;
 }
-
-#ifdef MPINN_SELF_TEST_PROGRAM
-#include <stdio.h>
-int main(void)
-{
-    uint64_t hashes[CASES];
-    int wrong = 0;
-    if (self_test(hashes))
-        return 2;
-    for (int i = 0; i < CASES; i++) {
-        wrong += hashes[i] != EXAMPLES[i].hash;
-        printf("%016llx %s%s\n", (unsigned long long)hashes[i], EXAMPLES[i].name,
-               hashes[i] == EXAMPLES[i].hash ? "" : ": wrong");
-    }
-    printf("%s, %s\n", kernel_vectors(), kernel_fused() ? "fused" : "not fused");
-    return wrong > 0;
-}
-#endif

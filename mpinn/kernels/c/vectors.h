@@ -41,7 +41,11 @@
 #if defined(__AVX2__) && defined(__FMA__) && !defined(MPINN_PORTABLE)
 
 #include <immintrin.h>
+#ifdef __AVX512F__
+#define VECTORS "avx512"
+#else
 #define VECTORS "avx2-fma"
+#endif
 #define FUSED 1
 #define WIDEST 13 /* vectors of sums that stay in registers */
 
@@ -225,6 +229,46 @@ static inline uint32_t lit_pixels(const uint8_t *image)
     word = (((word & low) + low) | word) & ~low; /* the top bit of every byte that is not 0 */
     return (uint32_t)(((word >> 7) * 0x0102040810204080) >> 56);
 }
+#endif
+
+/* Two vecs at once, for loops over columns, where lanes never meet: so the bits are those of two vecs. */
+#if defined(__AVX512F__) && !defined(MPINN_PORTABLE)
+
+typedef __m512 wide;
+
+static inline wide wide_load(const float *from) { return _mm512_loadu_ps(from); }
+static inline void wide_store(float *to, wide a) { _mm512_storeu_ps(to, a); }
+static inline wide wide_all(float x) { return _mm512_set1_ps(x); }
+static inline vec wide_half(wide a) { return _mm512_castps512_ps256(a); }
+static inline wide wide_sub(wide a, wide b) { return _mm512_sub_ps(a, b); }
+static inline wide wide_fma(wide a, wide b, wide c) { return _mm512_fmadd_ps(a, b, c); }
+static inline wide wide_cut(wide u, wide d)
+{
+    wide minus = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(d), _mm512_set1_epi32((int)0x80000000)));
+    return _mm512_min_ps(d, _mm512_max_ps(minus, u));
+}
+
+#else
+
+typedef struct {
+    vec low, high;
+} wide;
+
+static inline wide wide_load(const float *from) { return (wide){vec_load(from), vec_load(from + LANES)}; }
+static inline void wide_store(float *to, wide a)
+{
+    vec_store(to, a.low);
+    vec_store(to + LANES, a.high);
+}
+static inline wide wide_all(float x) { return (wide){vec_all(x), vec_all(x)}; }
+static inline vec wide_half(wide a) { return a.low; }
+static inline wide wide_sub(wide a, wide b) { return (wide){vec_sub(a.low, b.low), vec_sub(a.high, b.high)}; }
+static inline wide wide_fma(wide a, wide b, wide c)
+{
+    return (wide){vec_fma(a.low, b.low, c.low), vec_fma(a.high, b.high, c.high)};
+}
+static inline wide wide_cut(wide u, wide d) { return (wide){vec_cut(u.low, d.low), vec_cut(u.high, d.high)}; }
+
 #endif
 
 /* The lanes' sum: ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)). */
