@@ -5,6 +5,8 @@ succeeds without the extension, and the program says that it runs the NumPy kern
 """
 
 import os
+import platform
+import struct
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -14,7 +16,17 @@ from setuptools import Extension, setup
 # Debugging information would name the directory of the build: without it the same source gives the same kernel_id
 # wherever it is built.
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-g0"]
-FLAGS = os.environ.get("MPINN_CFLAGS", " ".join(FLAGS)).split()
+
+
+def fused_on_arm() -> list[str]:
+    """Return the flag without which compilers for 32-bit ARM use neither NEON nor fused multiply-add, where it fits."""
+    words = set(Path("/proc/cpuinfo").read_text().split())
+    has = {"neon", "vfpv4"} <= words or "asimd" in words  # asimd: seen from a 64-bit kernel
+    is_arm = platform.machine().startswith(("arm", "aarch64")) and struct.calcsize("P") == 4
+    return ["-mfpu=neon-vfpv4"] if is_arm and has else []
+
+
+FLAGS = os.environ.get("MPINN_CFLAGS", " ".join(FLAGS + fused_on_arm())).split()
 FLAGS += ["-ffp-contract=off"]  # whatever is asked for: a compiler that fuses products and sums changes the bits
 
 C = Path("mpinn/kernels/c")
