@@ -31,8 +31,6 @@ FLAGS += ["-ffp-contract=off"]  # whatever is asked for: a compiler that fuses p
 
 C = Path("mpinn/kernels/c")
 HEADERS = sorted(map(str, C.glob("*.h")))
-
-
 SOURCES = ["mpinn/kernels/native.pyx", *sorted(map(str, C.glob("*.c")))]
 
 extensions = cythonize([Extension("mpinn.kernels.native", SOURCES, depends=HEADERS, extra_compile_args=FLAGS)])

@@ -19,9 +19,11 @@ from typing import Protocol
 
 import numpy as np
 
+from mpinn.merging import sums
 from mpinn.merging.master import Master
 
 LIMIT = 2.0**13  # a weight at or beyond it is divergence; a hundred epochs of good training may go beyond 2^8
+LIMIT_BITS = sums.largest(np.array([LIMIT], np.float32))
 MOST_OF_INT16 = 128  # workers; beyond, fewer than 8 bits would be left for a step
 FIRST_EXPONENT = -48  # that is told apart of steps
 EXPONENTS = 64
@@ -166,7 +168,7 @@ def rounding_constant(exemplars: int) -> float:
 
 def diverged(weight: int) -> bool:
     """Return whether weights are at or beyond the limit, or no numbers; weight: `sums.largest` of them."""
-    return weight >= int(np.float32(LIMIT).view(np.uint32))
+    return weight >= LIMIT_BITS
 
 
 def exponent_of(step: int) -> int:

@@ -39,7 +39,8 @@ class Notes:
 
     def take(self, weight: int, step: int) -> None:
         """Note a worker's `sums.largest` of weights and of steps."""
-        self.numbers[0] += formats.diverged(weight)
+        if formats.diverged(weight):
+            self.numbers[0] += 1
         self.numbers[SLOTS + formats.exponent_of(step) - FIRST_EXPONENT] += 1
 
     def clear(self) -> None:
@@ -166,12 +167,12 @@ class SharedMemoryExchange:
         self.terms = self.world.memory.array((len(self.workers), len(self.master.weights)), self.format.dtype)
 
     def buffer(self, worker: int) -> np.ndarray:
-        return self.learned
+        return self.terms[self.row[worker]] if self.format.dtype == np.float32 else self.learned
 
     def stored(self, worker: int, counts: np.ndarray) -> None:
         count, exemplars = int(counts[worker]), int(counts.sum())
-        term = self.terms[self.row[worker]]
-        self.notes.take(*self.format.store(term, self.learned, self.master, count, exemplars))
+        term, learned = self.terms[self.row[worker]], self.buffer(worker)
+        self.notes.take(*self.format.store(term, learned, self.master, count, exemplars))
 
     def forget(self) -> None:
         self.notes.clear()  # terms will be written over

@@ -12,6 +12,7 @@ from bench.harness.suite import Point
 from mpinn import kernels
 from mpinn.config import Options
 from mpinn.system.errors import MpinnError
+from mpinn.training import golden
 from tests.bench.test_analysis import point
 from tests.digits import write_npz
 
@@ -116,3 +117,37 @@ def test_each_oracle_is_asked_once_for_the_most_epochs_wanted_of_it(tmp_path: Pa
         found = oracle.distinct(tmp_path, points)
         assert sorted((seed, epochs) for _, seed, epochs in found) == [(0, 5), (1, 5)]
     assert [(seed, epochs) for _, seed, epochs in oracle.distinct(tmp_path, [few])] == [(0, 2)]
+
+
+def test_a_golden_oracle_is_known_without_being_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless more epochs are asked for, or its kernel, its data or its worker batch are others."""
+    usual = {"workers": 16, "options": {"merge": "block-momentum", "epochs": 5}}
+    monkeypatch.setattr(oracle.subprocess, "run", None)
+    found = oracle.ask(tmp_path, point(**usual), 0, 5)
+    (right,) = (
+        golden.find(settings.determines_weights, oracle.exemplars().fingerprint)
+        for settings in [oracle.settings_of(point(**usual), 0)]
+        if settings
+    )
+    assert len(right) >= 5 and weights(found)[:5] == [row.weights_sha256 for row in right[:5]]
+    assert 0 < found["kernel_error"] < 1e-5 and not list(tmp_path.iterdir())
+    assert oracle.known(tmp_path, point(**usual), 0, 5) and not oracle.known(tmp_path, point(**usual), 0, 500)
+    for other in ({"kernel": "reference"}, {"data": "digits.npz"}, {"worker_batch": "auto"}, {"learning_rate": 0.7}):
+        one = point(workers=16, options={**usual["options"], **other})
+        assert not oracle.known(tmp_path, one, 0, 1)
+
+
+def test_a_result_is_held_against_a_golden_oracle_bit_for_bit() -> None:
+    one = point(workers=16, options={"merge": "block-momentum", "epochs": 5})
+    right = oracle.ask(Path("/nowhere"), one, 0, 5)
+    about = {"kernel_id": "native-of-a-board", "numerics": 1, "same_kernel_everywhere": True}
+    result = right | {"environment": about}
+    assert oracle.faults(one, result, right) == []
+    rows = [right["epochs"][0] | {"weights_sha256": "0" * 64}, *right["epochs"][1:]]
+    (fault,) = oracle.faults(one, result | {"epochs": rows}, right)
+    assert "epoch 1 are not the serial oracle's" in fault
+    rows = [right["epochs"][0] | {"test_accuracy": right["epochs"][0]["test_accuracy"] + 0.01}, *right["epochs"][1:]]
+    (fault,) = oracle.faults(one, result | {"epochs": rows}, right)
+    assert "test_accuracy after epoch 1" in fault
+    other = about | {"numerics": 2}
+    assert oracle.faults(one, right | {"environment": other, "epochs": rows}, right) == []  # within the tolerance

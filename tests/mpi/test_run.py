@@ -6,12 +6,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mpi4py import MPI
 
 from mpinn import config
 from mpinn.config import Options
-from mpinn.merging import formats, worker_batch
+from mpinn.merging import formats, sums, worker_batch
 from mpinn.merging.worker_batch import MergeCost
 from mpinn.parallel.phases import PHASES, RoundMerged
 from mpinn.parallel.round import Progress
@@ -239,7 +240,7 @@ UNCUT = ("--merge-format", "float64")  # as whole numbers steps are cut, and sel
 @pytest.fixture
 def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few small epochs seldom take a weight to 8192."""
-    monkeypatch.setattr(formats, "LIMIT", 256.0)
+    monkeypatch.setattr(formats, "LIMIT_BITS", sums.largest(np.array([256.0], np.float32)))
 
 
 def test_a_divergence_is_answered_alike_in_a_run_that_was_interrupted(

@@ -62,7 +62,8 @@ STORE_STEPS(merge_store_int32, int32_t)
 
 largest merge_store_float32(float *term, const float *learned, size_t n)
 {
-    memcpy(term, learned, n * sizeof *term);
+    if (term != learned)
+        memcpy(term, learned, n * sizeof *term);
     return (largest){largest_of(learned, n), 0};
 }
 
@@ -84,6 +85,13 @@ ADD(merge_add_int32, int32_t)
 ADD(merge_add_float32, float)
 ADD(merge_add_float64, double)
 
+/* One worker's weights become the master's: -0 becomes 0, as in every sum. */
+static void copy(float *restrict master, const float *restrict sum, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        master[i] = sum[i] + 0.0f;
+}
+
 #define MOVE(name, type, base)                                                                                         \
     void name(float *restrict master, float *restrict velocity, const type *restrict sum, size_t n, double share,      \
               double momentum)                                                                                         \
@@ -102,5 +110,12 @@ ADD(merge_add_float64, double)
     }
 MOVE(merge_move_int16, int16_t, (double)master[i])
 MOVE(merge_move_int32, int32_t, (double)master[i])
-MOVE(merge_move_float32, float, 0.0)
+static MOVE(move_float32, float, 0.0)
+void merge_move_float32(float *master, float *velocity, const float *sum, size_t n, double share, double momentum)
+{
+    if (!velocity && share == 1.0)
+        copy(master, sum, n);
+    else
+        move_float32(master, velocity, sum, n, share, momentum);
+}
 MOVE(merge_move_float64, double, 0.0)
