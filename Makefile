@@ -21,7 +21,7 @@ ACTIVATE := source $(VENV)/bin/activate
 comma := ,
 EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
-.PHONY: help train bench test lint unit mpi test-slow test-system test-faults fuzz mutants test-board clean
+.PHONY: help train bench test lint unit mpi test-slow test-system test-faults fuzz mutants golden test-board clean
 
 help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
@@ -104,6 +104,11 @@ mutants: $(VENV)/.test-installed
 	pip install --quiet --disable-pip-version-check mutmut
 	HYPOTHESIS_PROFILE=mutants nice -n 19 mutmut run --max-children 1
 	mutmut results
+
+# What every machine learns (docs/numerics.md), trained again where it is not known. Run it where numerics were raised.
+golden: $(VENV)/.bench-installed
+	@$(ACTIVATE)
+	python -m tests.golden.write_golden
 
 test-board: $(VENV)/.system-installed
 	@$(ACTIVATE)

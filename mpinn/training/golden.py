@@ -19,7 +19,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "eight workers": {"workers": 8, "epochs": 2},
     "sixteen": {"workers": 16, "merge": "block-momentum", "epochs": 5},
     "short batches": {"workers": 64, "worker_batch": 10, "merge": "block-momentum", "epochs": 1},
-    "wide sums": {"workers": 150, "worker_batch": 10, "epochs": 1},
+    "wide sums": {"workers": 150, "worker_batch": 10, "merge": "block-momentum", "epochs": 1},
     "float64": {"workers": 16, "merge": "block-momentum", "merge_format": "float64", "epochs": 1},
     "relu": {
         "workers": 4,

@@ -83,6 +83,13 @@ def test_a_build_with_other_bits_fails_the_self_test(programs: dict[str, Path], 
     assert hashes(program) != hashes(programs["usual"])
 
 
+def test_functions_are_as_near_as_their_comments_say(tmp_path: Path) -> None:
+    program = build(tmp_path, "errors", ["cc", "-O2", "-march=native", EXACT], main="errors.c")
+    found = [float(word) for word in hashes(program).split()]
+    stated = re.findall(r"Within ([0-9.]+) units", (C / "functions.h").read_text())
+    assert all(0.5 < error < float(most) < error + 0.2 for error, most in zip(found, stated, strict=True))
+
+
 def test_this_build_gives_the_bits_and_one_that_does_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert native.self_test() == []
     monkeypatch.setattr(native, "self_test", lambda: ["relu", "tanh"])
