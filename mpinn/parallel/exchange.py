@@ -133,8 +133,9 @@ class SharedMemoryExchange:
     """Every worker's term lies in memory that the ranks of its node share, and so does the master.
 
     Each rank has a slice of the weights: there it adds up all of the node's workers, and moves the master. Where there
-    are several nodes, the ranks of a slice add up their sums by Allreduce in between. Two barriers a round: all have
-    learned, all have moved. (A barrier's messages order what was written before it and read after it.)
+    are several nodes, the ranks of a slice add up their sums by Allreduce in between; nodes that have more ranks than
+    the smallest leave some of them without a slice. Two barriers a round: all have learned, all have moved. (A
+    barrier's messages order what was written before it and read after it.)
     """
 
     name = "shared-memory"
@@ -154,9 +155,11 @@ class SharedMemoryExchange:
         self.learned = np.empty(len(weights), np.float32)
         line = LINE // np.dtype(form.dtype).itemsize
         lines = -(-len(weights) // line)
-        first, last = (line * (lines * rank // world.node.size) for rank in (world.node.rank, world.node.rank + 1))
+        mine = [min(world.node.rank + i, world.slices) for i in (0, 1)]
+        first, last = (line * (lines * place // world.slices) for place in mine)
         self.slice = slice(first, min(last, len(weights)))
         self.sums = np.zeros(self.slice.stop - first + NOTES, form.dtype)  # between nodes: of terms, then of notes
+        self.told = memory.array((NOTES,), np.int64)  # between nodes: all ranks' notes
         if world.node.rank == 0:
             self.master.become(master)
         self.reassign(assignment)
@@ -184,14 +187,13 @@ class SharedMemoryExchange:
         board[self.world.node.rank] = self.notes.numbers
         self.notes.clear()
         waited = self.barrier()
-        notes = board.sum(axis=0)
         if self.world.nodes == 1:
             self.move_slice(counts)
-        else:
-            waited += self.move_slice_between_nodes(counts, notes)
-        told = read_notes(notes, self.master)
+        elif self.world.node.rank < self.world.slices:
+            waited += self.move_slice_between_nodes(counts, board)
         waited += self.barrier()
-        return Merged(*told, waited)
+        notes = board.sum(axis=0) if self.world.nodes == 1 else self.told
+        return Merged(*read_notes(notes, self.master), waited)
 
     def barrier(self) -> float:
         """Wait for the ranks of the node; return for how many seconds."""
@@ -213,16 +215,17 @@ class SharedMemoryExchange:
                 master.momentum,
             )
 
-    def move_slice_between_nodes(self, counts: np.ndarray, notes: np.ndarray) -> float:
-        """As `move_slice`, and make this node's notes those of all; return the seconds in Allreduce."""
+    def move_slice_between_nodes(self, counts: np.ndarray, board: np.ndarray) -> float:
+        """As `move_slice`, and tell the ranks of this node all nodes' notes; return the seconds in Allreduce."""
         mine, master = self.slice, self.master
         self.sums[:-NOTES] = 0
-        self.sums[-NOTES:] = notes
+        self.sums[-NOTES:] = board.sum(axis=0)
         self.merger.add(self.sums[:-NOTES], self.terms[:, mine], counts[self.workers])
         start = perf_counter()
         self.world.across.Allreduce(MPI.IN_PLACE, self.sums)
         spent = perf_counter() - start
-        notes[:] = self.sums[-NOTES:]
+        if self.world.node.rank == 0:
+            self.told[:] = self.sums[-NOTES:]
         if mine.start < mine.stop:
             share = self.format.share(master, int(counts.sum()))
             arrays = (master.weights[mine], master.moments[:, mine], self.sums[:-NOTES])
@@ -233,7 +236,7 @@ class SharedMemoryExchange:
 def choose(
     name: str, world: World, rule: str, merger: Merger, form: Format, master: Master, assignment: list[range]
 ) -> AllreduceExchange | SharedMemoryExchange:
-    """Return the exchange `name`; 'auto' takes shared memory where nodes have equally many ranks, and room.
+    """Return the exchange `name`; 'auto' takes shared memory where there is room.
 
     The exchange begins with a copy of the master, which is equal on all ranks. Raises UsageError, on every rank, where
     shared memory is asked for and cannot be had.
@@ -253,8 +256,6 @@ def shared_memory_problem(world: World, form: Format, master: Master, assignment
     """Return why the ranks of this node cannot merge through memory that they share, or an empty string."""
     if world.fault_tolerant:
         return "ranks may be lost, and a window with them"
-    if not world.even:
-        return "the nodes have different numbers of ranks"
     workers = sum(len(assignment[rank]) for rank in world.node_ranks)
     size = len(master.weights) * (workers * np.dtype(form.dtype).itemsize + 4 + 4 * len(master.moments))
     if size > MOST or (world.node.size > 1 and size > shared_memory_free()):

@@ -48,8 +48,9 @@ class World:
         self.node_ranks: list[int] = self.node.allgather(self.rank)  # the ranks of this node
         sizes = comm.allgather(self.node.size)
         self.nodes = round(sum(1 / size for size in sizes))
-        self.even = len(set(sizes)) == 1  # whether all nodes have equally many ranks
-        self.across = comm.Split(self.node.rank, self.rank)  # the ranks that have this one's place in their node
+        self.slices = min(sizes)  # of a node's work between nodes: each of its first ranks has one
+        place = self.node.rank if self.node.rank < self.slices else MPI.UNDEFINED
+        self.across = comm.Split(place, self.rank)  # the ranks that have this one's slice on other nodes, if it has one
         self.members: list[Member] = [Member(*one) for one in comm.allgather((self.start_rank, self.host))]
 
     @classmethod

@@ -22,7 +22,6 @@ from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.round import ReplicaError, Team
 from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.world import World
-from mpinn.system.errors import UsageError
 from tests.digits import digits
 
 DIGITS = digits()
@@ -143,7 +142,7 @@ class Nodes(World):
 @pytest.mark.parametrize("workers", [1, 8, 11])
 def test_several_nodes_give_the_bits_of_the_serial_oracle(world: World, momentum: float, workers: int) -> None:
     nodes = Nodes(world.comm, 2)
-    assert nodes.nodes == world.size // 2 and nodes.even
+    assert nodes.nodes == world.size // 2 and nodes.slices == 2
     oracle = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum)
     parallel = trained(nodes, 2, workers=workers, momentum=momentum)
     assert parallel.exchange.name == "shared-memory"
@@ -156,12 +155,17 @@ def test_several_nodes_give_the_bits_of_the_serial_oracle(world: World, momentum
 
 
 @pytest.mark.mpi(min_size=3)
-def test_nodes_of_different_size_merge_by_allreduce(world: World) -> None:
-    nodes = Nodes(world.comm, world.size - 1)
-    assert not nodes.even and team(nodes, workers=4).exchange.name == "allreduce"
-    with pytest.raises(UsageError, match="different numbers of ranks; take --exchange allreduce"):
-        team(nodes, workers=4, through="shared-memory")
-    nodes.memory.free()
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_nodes_with_different_numbers_of_ranks_give_the_same_bits(world: World, momentum: float) -> None:
+    """The last node has one rank alone, so every node adds up in one slice; then it has one rank less than others."""
+    oracle = trained(World(MPI.COMM_SELF), 2, workers=7, momentum=momentum)
+    for size in (world.size - 1, world.size // 2 + 1):
+        nodes = Nodes(world.comm, size)
+        assert nodes.nodes == 2 and nodes.slices == min(size, world.size - size)
+        parallel = trained(nodes, 2, workers=7, momentum=momentum)
+        assert parallel.exchange.name == "shared-memory"
+        assert np.array_equal(parallel.master.weights, oracle.master.weights)
+        nodes.memory.free()
 
 
 @pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
