@@ -195,7 +195,7 @@ def resolve_settings(
 
     if isinstance(options.worker_batch, int):
         return resolved(options.worker_batch), None
-    first = resolved(max(1, min(FIRST_BATCH, exemplars // (options.workers or world.size))))
+    first = resolved(max(1, min(FIRST_BATCH, exemplars // resolved(1).workers)))
     kernel = world.on_all(partial(choose_kernel, first))
     with world.borrowed_memory():
         team = Team(world, first, kernel, data, RunState.beginning(first).master, listener)
