@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpinn.merging import block_momentum, mean
+from mpinn.merging import block_momentum
 
 
 class Rule(NamedTuple):
@@ -22,7 +22,12 @@ class Rule(NamedTuple):
     moments: tuple[str, ...]  # names of the vectors that it remembers from one merge to the next
 
 
+def move_to_mean(weights: np.ndarray, moments: np.ndarray, mean: np.ndarray, momentum: float) -> None:
+    """Make the mean the master weights. It remembers nothing, and has no momentum."""
+    weights[:] = mean
+
+
 RULES: dict[str, Rule] = {
-    "mean": Rule(mean.move, ()),
+    "mean": Rule(move_to_mean, ()),
     "block-momentum": Rule(block_momentum.move, ("velocity",)),
 }
