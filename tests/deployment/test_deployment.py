@@ -254,6 +254,9 @@ def test_an_interrupted_benchmark_goes_on_and_is_waited_for(control: Control) ->
     process.communicate()
     assert governors() == ["performance"] * 3
     assert "a run is going on" in control.refused()
+    little = "mpinn_suite=smoke bench_patience=1"
+    status, said = control.run("bench.yml", "--limit", "node2,node3", "--extra-vars", little)
+    assert status != 0 and "node2 takes part in a run that another board began" in said
     waiting = control.start("bench.yml", *suite)
     assert waiting.stdout
     assert any("How far it is" in line for line in waiting.stdout)
