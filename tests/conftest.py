@@ -4,6 +4,7 @@ tests/deployment, tests/browser and tests/board when named; others always.
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machi
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
     os.environ.setdefault(variable, "1")
 os.environ["TERM"] = "xterm"
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup, too, what tests start can be hung up
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 for variable in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE"):
     os.environ.pop(variable, None)
 
