@@ -41,7 +41,7 @@ class Rank:
     def add(self, total: np.ndarray, weights: np.ndarray) -> None:
         term = np.empty((1, len(weights)))
         self.kernel.merger.store_rounded(term[0], weights, BATCH, self.constant)
-        self.kernel.merger.add(total, term, np.array([BATCH]))
+        self.kernel.merger.add(total, term, np.array([BATCH], np.int64))
 
     def mean(self, learned: Iterable[np.ndarray], parameters: int) -> np.ndarray:
         """Return the mean of all ranks' weights, (parameters,) float32."""
