@@ -60,7 +60,9 @@ def native_problem() -> str:
     """Return why the native kernel cannot be used here, with the cure, or an empty string."""
     try:
         from mpinn.kernels import native  # noqa: F401
-    except ImportError:
+    except ImportError as error:
+        if any(Path(__file__).parent.glob("native.*.so")):
+            return f"it cannot be loaded: {error}; run pip install again"
         hidden = compiled_elsewhere()
         if hidden:
             return (

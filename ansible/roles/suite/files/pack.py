@@ -15,7 +15,7 @@ import tarfile
 from pathlib import Path
 
 PACKED = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "mpinn", "bench", "hosts")
-LEFT_OUT = re.compile(r"__pycache__|\.(pyc|so|c)$|^bench/results/|^mpinn/COMMIT$")
+LEFT_OUT = re.compile(r"__pycache__|\.(pyc|so)$|^mpinn/kernels/native\.c$|^bench/results/|^mpinn/COMMIT$")
 
 
 def files(checkout: Path) -> list[str]:
