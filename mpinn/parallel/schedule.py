@@ -35,7 +35,7 @@ class Schedule:
 
     def counts(self, round_: int) -> np.ndarray:
         """Return the exemplars of each worker in a round, (workers,) int64; the last of a short round have none."""
-        left = self.count(round_) - self.worker_batch * np.arange(self.workers)
+        left = self.count(round_) - self.worker_batch * np.arange(self.workers, dtype=np.int64)
         return np.minimum(np.maximum(left, 0), self.worker_batch)  # np.clip takes longer
 
     def slices(self, order: np.ndarray, workers: range) -> np.ndarray:
