@@ -24,6 +24,6 @@ def test_without_a_c_compiler_the_wheel_is_built_without_the_native_kernel(tmp_p
     assert built.returncode == 0, built.stderr
     (path,) = tmp_path.glob("mpinn_bench-*.whl")
     names = zipfile.ZipFile(path).namelist()
-    assert {"mpinn/kernels/native.pyx", "mpinn/kernels/c/vectors.h"} <= set(names)
+    assert {"mpinn/kernels/native.pyx", "mpinn/kernels/c/vectors.h", "mpinn/training/golden.json"} <= set(names)
     assert not any(name.endswith(".so") for name in names)
     assert sum("share/mpinn/hosts/" in name for name in names) == len(list((CHECKOUT / "hosts").glob("*.yml")))
