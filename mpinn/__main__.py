@@ -7,6 +7,7 @@ COMMANDS = {
     "mpinn.launch": "train as a host profile asks",
     "mpinn.hosts": "list, show, detect and apply host profiles, and write hostfiles",
     "mpinn.doctor": "say whether this installation is fit to train",
+    "mpinn.verify": "say whether this machine learns the weights that every machine learns; also under mpirun",
     "mpinn.checkpoint": "make a snapshot readable",
     "mpinn.predict": "classify images with the weights of a snapshot",
 }

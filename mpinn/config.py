@@ -333,8 +333,18 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
         raise UsageError("--learning-rate times --l2 must be less than 1, or a weight flips its sign; lower --l2")
     resolved = dict(layers=layers, activations=activations, workers=workers, worker_batch=worker_batch)
     resolved |= dict(block_momentum=momentum, learning_rate_scale=scale, stall_warning=warning, stall_timeout=timeout)
-    resolved |= dict(merge_format=options.merge_format or formats.usual(workers))
+    resolved |= dict(merge_format=merge_format(options, workers))
     return Settings(**{**vars(options), **resolved})
+
+
+def merge_format(options: Options, workers: int) -> str:
+    """Return the format in which so many workers' results are summed up. Raises UsageError."""
+    if options.merge_format == "int16" and workers > formats.MOST_OF_INT16:
+        raise UsageError(
+            f"--merge-format int16: {workers} workers leave too few bits for a step; take int32, or at most "
+            f"{formats.MOST_OF_INT16} --workers"
+        )
+    return options.merge_format or formats.usual(workers)
 
 
 def check_network(layers: tuple[int, ...], activations: tuple[str, ...], pixels: int, classes: int) -> None:

@@ -6,8 +6,8 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,13 @@ def train(world: World, typed: dict[str, object], stopwatch: Stopwatch, supervis
     return STATUS.get(setup.prepare(world, given, stopwatch, supervision).train(), 0)
 
 
+@contextmanager
+def printed_once(rank: int) -> Iterator[None]:
+    """Within it only rank 0 prints: the help text, say."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere) if rank else nullcontext():
+        yield
+
+
 def fail(error: BaseException, world: World | None, rank: int, debug: bool) -> int:
     """Print what went wrong, once, and see to it that every rank ends; return the exit status."""
     if world is None and rank:
@@ -83,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     world = supervision = None
     try:
         supervision = Supervision.begin(rank)
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere) if rank else nullcontext():
+        with printed_once(rank):
             typed = config.parse(arguments)
         world = start_mpi()
         stopwatch.lap("mpi")

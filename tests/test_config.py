@@ -214,3 +214,11 @@ def test_settings_leave_nothing_open_and_say_what_the_result_says() -> None:
     as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(settings).items()}
     assert config.as_settings(as_json) == settings
     assert resolved(typed()).momentum == 0 and resolved(typed()).step == 0.8
+
+
+def test_int16_is_refused_to_more_workers_than_leave_a_step_its_bits() -> None:
+    most = config.resolve(Options(workers=255, merge_format="int16"), 10, 784, 10, 60_000, 1)
+    assert most.merge_format == "int16"
+    with pytest.raises(UsageError, match="256 workers leave too few bits for a step; take int32"):
+        config.resolve(Options(workers=256, merge_format="int16"), 10, 784, 10, 60_000, 1)
+    assert config.resolve(Options(workers=256), 10, 784, 10, 60_000, 1).merge_format == "int32"

@@ -1,7 +1,13 @@
-"""What the compiled module offers; in the source the types are C's."""
+"""What the compiled module offers; in the source the types are C's. It has its own `mpinn.merging.sums`, compiled."""
 
 import numpy as np
 
+from mpinn.merging.sums import add as add
+from mpinn.merging.sums import merge as merge
+from mpinn.merging.sums import move as move
+from mpinn.merging.sums import store_copy as store_copy
+from mpinn.merging.sums import store_rounded as store_rounded
+from mpinn.merging.sums import store_steps as store_steps
 from mpinn.model.network import Network
 
 VECTORS: str  # which c/vectors.h chose
@@ -22,22 +28,3 @@ class Native:
     ) -> tuple[float, float]: ...
     def bound(self, weights: np.ndarray, images: np.ndarray, exemplars: np.ndarray) -> float: ...
     def classify(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray: ...
-
-def store_steps(
-    term: np.ndarray, learned: np.ndarray, master: np.ndarray, factor: float, most: int
-) -> tuple[int, int]: ...
-def store_copy(term: np.ndarray, learned: np.ndarray) -> int: ...
-def store_rounded(term: np.ndarray, learned: np.ndarray, exemplars: float, constant: float) -> int: ...
-def add(total: np.ndarray, terms: np.ndarray, counts: np.ndarray) -> None: ...
-def move(
-    rule: str, weights: np.ndarray, moments: np.ndarray, total: np.ndarray, share: float, momentum: float
-) -> None: ...
-def merge(
-    rule: str,
-    weights: np.ndarray,
-    moments: np.ndarray,
-    terms: np.ndarray,
-    counts: np.ndarray,
-    share: float,
-    momentum: float,
-) -> None: ...

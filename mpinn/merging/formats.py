@@ -24,7 +24,8 @@ from mpinn.merging.master import Master
 
 LIMIT = 2.0**13  # a weight at or beyond it is divergence; a hundred epochs of good training may go beyond 2^8
 LIMIT_BITS = sums.largest(np.array([LIMIT], np.float32))
-MOST_OF_INT16 = 128  # workers; beyond, fewer than 8 bits would be left for a step
+USUAL_OF_INT16 = 128  # workers; beyond, fewer than 8 bits and a sign would be left for a step,
+MOST_OF_INT16 = 255  # and beyond these, fewer than 7
 FIRST_EXPONENT = -48  # that is told apart of steps
 EXPONENTS = 64
 LAST_EXPONENT = FIRST_EXPONENT + EXPONENTS - 1
@@ -32,7 +33,7 @@ WHOLE_BITS = 22  # float32 holds larger whole numbers, but their rounding would 
 
 
 class Merger(Protocol):
-    """The functions of `mpinn.merging.sums`, there in NumPy, and compiled in `mpinn.kernels.native_merge`."""
+    """The functions of `mpinn.merging.sums`, there in NumPy, and compiled in `mpinn.kernels.native`."""
 
     def store_steps(
         self, term: np.ndarray, learned: np.ndarray, master: np.ndarray, factor: float, most: int
@@ -151,7 +152,7 @@ FORMATS: dict[str, type[Format]] = {"int16": Int16, "int32": Int32, "float64": R
 
 def usual(workers: int) -> str:
     """Return the format that is taken for so many workers where none is asked for."""
-    return "int16" if workers <= MOST_OF_INT16 else "int32"
+    return "int16" if workers <= USUAL_OF_INT16 else "int32"
 
 
 def choose(name: str, merger: Merger, workers: int, worker_batch: int) -> Format:

@@ -1,7 +1,7 @@
 """What is computed in a merge, in NumPy: a worker's term of the round's sum, sums of terms, and the master from a sum.
 
-`mpinn.kernels.native_merge` has the same functions and gives the same bits, compiled; the tests of merging compare the
-two. What is passed to them, for each format of terms, is in `mpinn.merging.formats`.
+`mpinn.kernels.native` has the same functions and gives the same bits, compiled; the tests of merging compare the two.
+What is passed to them, for each format of terms, is in `mpinn.merging.formats`.
 """
 
 import numpy as np

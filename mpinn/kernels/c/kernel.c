@@ -44,7 +44,7 @@ typedef struct {
 } rows;
 
 struct kernel {
-    int layers, bias, loss, dense, most_units;
+    int layers, bias, loss, dense; /* dense: a dark pixel counts, too: its phi is not 0 */
     float alpha;
     double learning_rate, a1, a2;
     int32_t *units, *codes;
@@ -85,7 +85,7 @@ static void *zeros(size_t count, size_t size)
     return memory ? memset(memory, 0, bytes + CACHE_LINE) : NULL;
 }
 
-/* ---- the four loops over rows; n, the vectors of a tile, is a constant wherever they are called ---- */
+/* ---- the loops over rows; n, the vectors of a tile, is a constant wherever they are called ---- */
 
 /* Keep one address for a row, instead of one for each of its vectors. */
 #define ONE_ADDRESS(row) __asm__("" : "+r"(row))
@@ -299,7 +299,8 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->active.index = zeros(inputs, sizeof *k->active.index);
     k->active.phi = zeros(inputs, sizeof(float));
     k->active.owed = zeros(inputs, sizeof(float));
-    if (!k->active.index || !k->active.phi || !k->active.owed || !k->w || !k->phi || !k->delta || !k->table || !k->paid || !k->lit || tabulate(k, 1))
+    if (!k->w || !k->phi || !k->delta || !k->table || !k->paid || !k->lit || !k->active.index || !k->active.phi ||
+        !k->active.owed || tabulate(k, 1))
         goto no_memory;
     for (int grey = 0; grey < GREY_LEVELS; grey++)
         k->table[grey] = (float)grey;
@@ -319,9 +320,8 @@ void kernel_free(kernel *k)
 {
     if (!k)
         return;
-    void *parts[] = {k->units, k->codes, k->scale,       k->first_unit, k->first_row,  k->stride,     k->w,        k->phi,
-                     k->delta, k->table, k->active.index, k->active.phi, k->active.owed,
-                     k->paid,  k->lit, k->shrink};
+    void *parts[] = {k->units, k->codes, k->scale, k->first_unit, k->first_row,    k->stride,     k->w,           k->phi,
+                     k->delta, k->table, k->paid,  k->lit,        k->active.index, k->active.phi, k->active.owed, k->shrink};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
     free(k);

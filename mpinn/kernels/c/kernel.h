@@ -11,8 +11,7 @@ typedef struct kernel kernel;
 /* The network, and how it learns. Arrays of `layers` numbers, input and output layer included; they are copied.
 
    codes: enum activation. divisors: what a layer's net input is divided by. a1, a2: the learning rate times lambda_1 and
-   lambda_2. dense: nonzero where a dark pixel counts too; the kernel finds out by itself where its phi is not 0.
-   Returns NULL where there is no memory. */
+   lambda_2. Returns NULL where there is no memory. */
 kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const int32_t *divisors, int loss, int bias,
                    double alpha, double learning_rate, double a1, double a2);
 void kernel_free(kernel *k);

@@ -1,5 +1,5 @@
 /* Some hundred made-up exemplars through every path of kernel.c and merge.c, against hashes that are written here. They
-   take a millisecond, and a compiler, flag or processor that changes a bit is found before the first round. */
+   take two milliseconds, and a compiler, flag or processor that changes a bit is found before the first round. */
 
 #include "self_test.h"
 

@@ -6,7 +6,7 @@
    lanes of them.
 
    The multiplications are fused with the additions, rounded once. Where a processor cannot do that, fmaf does it in
-   software: right, and some forty times slower. FUSED tells which.
+   software: right, and some thirty times slower. FUSED tells which.
 
    lit_pixels(image) is a bit for each of the first PIXELS pixels, set where it is not 0.
    vec_positive(x, a, b) is a where x > 0, else b. vec_nonzero(x) is x, but 0 where |x| < SMALLEST: so products stay normal
