@@ -25,8 +25,12 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machi
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
     os.environ.setdefault(variable, "1")
 os.environ["TERM"] = "xterm"
-if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup, too, what tests start can be hung up
-    signal.signal(signal.SIGHUP, lambda number, frame: None)
+for number in (
+    signal.SIGHUP,
+    signal.SIGINT,
+):  # under nohup and in the background, too, what tests start can be signalled
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler)
 for variable in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE"):
     os.environ.pop(variable, None)
 
