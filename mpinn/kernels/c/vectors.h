@@ -41,7 +41,7 @@
 #if defined(__AVX2__) && defined(__FMA__) && !defined(MPINN_PORTABLE)
 
 #include <immintrin.h>
-#ifdef __AVX512F__
+#ifdef __AVX512DQ__
 #define VECTORS "avx512"
 #else
 #define VECTORS "avx2-fma"
@@ -232,7 +232,7 @@ static inline uint32_t lit_pixels(const uint8_t *image)
 #endif
 
 /* Two vecs at once, for loops over columns, where lanes never meet: so the bits are those of two vecs. */
-#if defined(__AVX512F__) && !defined(MPINN_PORTABLE)
+#if defined(__AVX512DQ__) && !defined(MPINN_PORTABLE)
 
 typedef __m512 wide;
 
@@ -242,11 +242,8 @@ static inline wide wide_all(float x) { return _mm512_set1_ps(x); }
 static inline vec wide_half(wide a) { return _mm512_castps512_ps256(a); }
 static inline wide wide_sub(wide a, wide b) { return _mm512_sub_ps(a, b); }
 static inline wide wide_fma(wide a, wide b, wide c) { return _mm512_fmadd_ps(a, b, c); }
-static inline wide wide_cut(wide u, wide d)
-{
-    wide minus = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(d), _mm512_set1_epi32((int)0x80000000)));
-    return _mm512_min_ps(d, _mm512_max_ps(minus, u));
-}
+/* The smaller magnitude, with the sign of u. */
+static inline wide wide_cut(wide u, wide d) { return _mm512_range_ps(u, d, 2); }
 
 #else
 
