@@ -585,6 +585,13 @@ def test_memory_is_taken_for_what_is_there_and_not_for_what_is_claimed(tmp_path:
     assert peak < 8 * MIB
 
 
+def test_a_row_of_a_million_columns_is_refused_in_little_memory(tmp_path: Path) -> None:
+    path = write(tmp_path, {"train.csv": b"1,2,3\n" + b"1" + b", 7" * 2**20 + b",x\n", "test.csv": b"1,2,3\n"})
+    line, peak = peak_of_refusal(path)
+    assert "line 2: 1048578 columns, but 3 in the rows before" in line
+    assert peak < 50 * MIB
+
+
 # Whatever is in the files, a Dataset or one line comes of it
 
 
