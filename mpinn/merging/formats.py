@@ -15,6 +15,7 @@ To add a form, write its class and put it into the table.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -177,14 +178,14 @@ def exponent_of(step: int) -> int:
     return min(max((step >> 23) - 126, FIRST_EXPONENT), LAST_EXPONENT)
 
 
-def exponent_after(found: np.ndarray) -> int:
+def exponent_after(found: Sequence[int]) -> int:
     """Return the exponent of the largest step of a round.
 
-    found (EXPONENTS,): how many workers' largest steps have the exponent FIRST_EXPONENT, and each beyond.
+    found: how many workers' largest steps have the exponent FIRST_EXPONENT, and each of EXPONENTS.
     """
-    return FIRST_EXPONENT + int(np.flatnonzero(found)[-1])
+    return LAST_EXPONENT - next(place for place, workers in enumerate(reversed(found)) if workers)
 
 
-def clipped(found: np.ndarray, master: Master) -> int:
+def clipped(found: Sequence[int], master: Master) -> int:
     """Return how many workers' steps were cut."""
-    return int(found[master.exponent + 2 - FIRST_EXPONENT :].sum())
+    return sum(found[master.exponent + 2 - FIRST_EXPONENT :])

@@ -28,8 +28,11 @@ def store_steps(term: np.ndarray, learned: np.ndarray, master: np.ndarray, facto
 
 
 def store_copy(term: np.ndarray, learned: np.ndarray) -> int:
-    """Write what a worker learned as it is, float32; return `largest` of it."""
-    term[:] = learned
+    """Write what a worker learned as it is, float32, but for -0, which becomes 0; return `largest` of it.
+
+    The two may be the same array.
+    """
+    term[:] = learned + np.float32(0)
     return largest(learned)
 
 

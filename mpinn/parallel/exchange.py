@@ -13,6 +13,7 @@ from mpinn.merging import formats
 from mpinn.merging.formats import EXPONENTS, FIRST_EXPONENT, Format, Merger
 from mpinn.merging.master import Master
 from mpinn.parallel.mpi_library import MPI
+from mpinn.parallel.schedule import Counts
 from mpinn.parallel.shared_memory import shared_memory_free
 from mpinn.parallel.stop_requests import SLOTS, Requests
 from mpinn.parallel.world import World
@@ -52,9 +53,11 @@ def read_notes(total: np.ndarray, master: Master) -> tuple[Requests, int]:
 
     total (NOTES,): the sum of all ranks' notes.
     """
-    clipped = formats.clipped(total[SLOTS:], master)
-    master.exponent = formats.exponent_after(total[SLOTS:])
-    return Requests(*total[:SLOTS].tolist()), clipped
+    numbers = total.astype(np.int64).tolist()
+    found = numbers[SLOTS:]
+    clipped = formats.clipped(found, master)
+    master.exponent = formats.exponent_after(found)
+    return Requests(*numbers[:SLOTS]), clipped
 
 
 class Exchange(Protocol):
@@ -70,14 +73,14 @@ class Exchange(Protocol):
     def buffer(self, worker: int) -> np.ndarray:
         """Return where a worker of this rank stores the weights that it learns, (parameters,) float32."""
 
-    def stored(self, worker: int, counts: np.ndarray) -> None:
-        """The worker has stored its weights. counts (workers,) int64: exemplars of each worker in the round."""
+    def stored(self, worker: int, counts: Counts) -> None:
+        """The worker has stored its weights, in a round of so many exemplars."""
 
     def forget(self) -> None:
         """What this rank's workers stored in the round will not be merged: the round will be done again."""
 
-    def merge(self, counts: np.ndarray, requests: np.ndarray) -> Merged:
-        """Move the master, once all workers of the round have stored; requests (SLOTS,) float64, of this rank.
+    def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
+        """Move the master, once all workers of the round have stored; requests (SLOTS,) int64, of this rank.
 
         Where a weight is not a number or beyond the limit, the requests returned say `diverged`, and the master is
         useless.
@@ -111,18 +114,18 @@ class AllreduceExchange:
     def buffer(self, worker: int) -> np.ndarray:
         return self.learned
 
-    def stored(self, worker: int, counts: np.ndarray) -> None:
-        count, exemplars = int(counts[worker]), int(counts.sum())
-        self.notes.take(*self.format.store(self.term[0], self.learned, self.master, count, exemplars))
-        self.merger.add(self.sums[:-NOTES], self.term, counts[worker : worker + 1])
+    def stored(self, worker: int, counts: Counts) -> None:
+        count = int(counts.workers[worker])
+        self.notes.take(*self.format.store(self.term[0], self.learned, self.master, count, counts.all))
+        self.merger.add(self.sums[:-NOTES], self.term, counts.workers[worker : worker + 1])
 
-    def merge(self, counts: np.ndarray, requests: np.ndarray) -> Merged:
+    def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
+        self.notes.numbers[:SLOTS] += requests
         self.sums[-NOTES:] = self.notes.numbers
-        self.sums[-NOTES : SLOTS - NOTES] += requests.astype(self.sums.dtype)
         start = perf_counter()
         self.world.comm.Allreduce(MPI.IN_PLACE, self.sums)
         waited = perf_counter() - start
-        master, share = self.master, self.format.share(self.master, int(counts.sum()))
+        master, share = self.master, self.format.share(self.master, counts.all)
         self.merger.move(self.rule, master.weights, master.moments, self.sums[:-NOTES], share, master.momentum)
         told = read_notes(self.sums[-NOTES:], master)
         self.forget()
@@ -160,6 +163,8 @@ class SharedMemoryExchange:
         self.slice = slice(first, min(last, len(weights)))
         self.sums = np.zeros(self.slice.stop - first + NOTES, form.dtype)  # between nodes: of terms, then of notes
         self.told = memory.array((NOTES,), np.int64)  # between nodes: all ranks' notes
+        # One worker's weights are the next master's; where no other rank reads that meanwhile, they go there at once.
+        self.in_place = form.dtype == np.float32 and rule == "mean" and world.size == 1
         if world.node.rank == 0:
             self.master.become(master)
         self.reassign(assignment)
@@ -167,27 +172,29 @@ class SharedMemoryExchange:
     def reassign(self, assignment: list[range]) -> None:
         self.workers = np.array([w for rank in self.world.node_ranks for w in assignment[rank]], int)  # of this node
         self.row = {int(worker): row for row, worker in enumerate(self.workers)}
-        self.terms = self.world.memory.array((len(self.workers), len(self.master.weights)), self.format.dtype)
+        size = (len(self.workers), len(self.master.weights))
+        self.terms = self.master.weights[None] if self.in_place else self.world.memory.array(size, self.format.dtype)
 
     def buffer(self, worker: int) -> np.ndarray:
         return self.terms[self.row[worker]] if self.format.dtype == np.float32 else self.learned
 
-    def stored(self, worker: int, counts: np.ndarray) -> None:
-        count, exemplars = int(counts[worker]), int(counts.sum())
-        term, learned = self.terms[self.row[worker]], self.buffer(worker)
-        self.notes.take(*self.format.store(term, learned, self.master, count, exemplars))
+    def stored(self, worker: int, counts: Counts) -> None:
+        count, term = int(counts.workers[worker]), self.terms[self.row[worker]]
+        self.notes.take(*self.format.store(term, self.buffer(worker), self.master, count, counts.all))
 
     def forget(self) -> None:
         self.notes.clear()  # terms will be written over
 
-    def merge(self, counts: np.ndarray, requests: np.ndarray) -> Merged:
+    def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
         board = self.board[self.turn]
         self.turn = 1 - self.turn  # a rank may be in the next round before another has read this one's
-        self.notes.numbers[:SLOTS] += requests.astype(np.int64)
+        self.notes.numbers[:SLOTS] += requests
         board[self.world.node.rank] = self.notes.numbers
         self.notes.clear()
         waited = self.barrier()
-        if self.world.nodes == 1:
+        if self.in_place:
+            pass
+        elif self.world.nodes == 1:
             self.move_slice(counts)
         elif self.world.node.rank < self.world.slices:
             waited += self.move_slice_between_nodes(counts, board)
@@ -201,7 +208,7 @@ class SharedMemoryExchange:
         self.world.node.Barrier()
         return perf_counter() - start
 
-    def move_slice(self, counts: np.ndarray) -> None:
+    def move_slice(self, counts: Counts) -> None:
         """Move this rank's slice of the master."""
         mine, master = self.slice, self.master
         if mine.start < mine.stop:
@@ -210,24 +217,24 @@ class SharedMemoryExchange:
                 master.weights[mine],
                 master.moments[:, mine],
                 self.terms[:, mine],
-                counts[self.workers],
-                self.format.share(master, int(counts.sum())),
+                counts.workers[self.workers],
+                self.format.share(master, counts.all),
                 master.momentum,
             )
 
-    def move_slice_between_nodes(self, counts: np.ndarray, board: np.ndarray) -> float:
+    def move_slice_between_nodes(self, counts: Counts, board: np.ndarray) -> float:
         """As `move_slice`, and tell the ranks of this node all nodes' notes; return the seconds in Allreduce."""
         mine, master = self.slice, self.master
         self.sums[:-NOTES] = 0
         self.sums[-NOTES:] = board.sum(axis=0)
-        self.merger.add(self.sums[:-NOTES], self.terms[:, mine], counts[self.workers])
+        self.merger.add(self.sums[:-NOTES], self.terms[:, mine], counts.workers[self.workers])
         start = perf_counter()
         self.world.across.Allreduce(MPI.IN_PLACE, self.sums)
         spent = perf_counter() - start
         if self.world.node.rank == 0:
             self.told[:] = self.sums[-NOTES:]
         if mine.start < mine.stop:
-            share = self.format.share(master, int(counts.sum()))
+            share = self.format.share(master, counts.all)
             arrays = (master.weights[mine], master.moments[:, mine], self.sums[:-NOTES])
             self.merger.move(self.rule, *arrays, share, master.momentum)
         return spent

@@ -28,7 +28,7 @@ def measure(team: Team) -> MergeCost:
     spent = [
         (
             seconds(lambda: team.learn(batches, counts, 1, 0)),
-            seconds(lambda: team.exchange.merge(counts, np.zeros(SLOTS))),
+            seconds(lambda: team.exchange.merge(counts, np.zeros(SLOTS, np.int64))),
         )
         for _ in range(ROUNDS)
     ]

@@ -19,7 +19,7 @@ from mpinn.parallel import exchange, fault_injection
 from mpinn.parallel.exchange import Merged
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
-from mpinn.parallel.schedule import Schedule, assign, assign_by_speed, epoch_order
+from mpinn.parallel.schedule import Counts, Schedule, assign, assign_by_speed, epoch_order
 from mpinn.parallel.stop_requests import SLOTS, Listener, Requests
 from mpinn.parallel.world import Member, World
 
@@ -74,7 +74,7 @@ class Team:
         """The workers of this rank."""
         return self.assignment[self.world.rank]
 
-    def merge(self, counts: np.ndarray, requests: np.ndarray) -> Merged:
+    def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
         """Move the master, on all ranks or on none: where one is lost meanwhile, the master is what it was."""
         if not self.world.fault_tolerant:
             return self.exchange.merge(counts, requests)
@@ -152,7 +152,7 @@ class Team:
         batches = self.scatter_batches(epoch)
         phases = np.zeros(len(PHASES))
         stays = np.zeros(self.schedule.rounds)  # seconds in the collective
-        requests = Requests()
+        requests, asked = Requests(), np.zeros(SLOTS, np.int64)
         clipped = 0
         done = first_round
         while done < self.schedule.rounds:
@@ -160,7 +160,6 @@ class Team:
             counts = self.schedule.counts(done)
             learning = self.learn(batches[done], counts, epoch, done)
             tell(RoundLearned(epoch, done + 1, *learning))
-            asked = np.zeros(SLOTS)
             self.listener.write_to(asked)
             if ((epoch - 1) * self.schedule.rounds + done + 1) % self.check_every == 0:
                 self.compare_replicas()  # before the merge: after it, what went wrong is in everybody's mean
@@ -185,22 +184,23 @@ class Team:
         self.world.agree()
         return Progress(done, seconds, gathered, clipped, requests)
 
-    def learn(self, batches: np.ndarray, counts: np.ndarray, epoch: int, round_: int) -> tuple[float, float]:
+    def learn(self, batches: np.ndarray, counts: Counts, epoch: int, round_: int) -> tuple[float, float]:
         """Let this rank's workers learn their batches of a round. Return seconds spent thinking and training.
 
-        batches (workers here, worker_batch) int32; counts (workers,) int64, exemplars of each worker.
+        batches (workers here, worker_batch) int32.
         """
         of_run = (epoch - 1) * self.schedule.rounds + round_ + 1
         self.fault = self.fault.strike(self.world.start_rank, of_run, self.master.weights)
         think = train = 0.0
         for batch, worker in zip(batches, self.workers, strict=True):
-            if counts[worker] == 0:
+            count = counts.workers[worker]
+            if count == 0:
                 continue
             thought, trained = self.kernel.learner.learn(
                 self.master.weights,
                 self.data.train_images,
                 self.data.train_labels,
-                batch[: counts[worker]],
+                batch[:count],
                 self.exchange.buffer(worker),
             )
             think += thought

@@ -5,10 +5,19 @@ A round gives each of N workers the next worker batch of the epoch's order. Only
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from mpinn.model.network import raw_bits
+
+
+class Counts(NamedTuple):
+    """How many exemplars a round has."""
+
+    workers: np.ndarray  # (workers,) int64, of each worker
+    all: int
 
 
 @dataclass(frozen=True)
@@ -29,14 +38,20 @@ class Schedule:
         """Rounds of an epoch; the last may be short."""
         return -(-self.exemplars // self.round_size)
 
-    def count(self, round_: int) -> int:
-        """Return the exemplars of a round (from 0)."""
-        return min(self.round_size, self.exemplars - round_ * self.round_size)
+    def counts(self, round_: int) -> Counts:
+        """Return the exemplars of a round (from 0); the last workers of a short round have none."""
+        left = self.exemplars - round_ * self.round_size
+        return self.full if left >= self.round_size else self.of(left)
 
-    def counts(self, round_: int) -> np.ndarray:
-        """Return the exemplars of each worker in a round, (workers,) int64; the last of a short round have none."""
-        left = self.count(round_) - self.worker_batch * np.arange(self.workers, dtype=np.int64)
-        return np.minimum(np.maximum(left, 0), self.worker_batch)  # np.clip takes longer
+    @cached_property
+    def full(self) -> Counts:
+        """The exemplars of every round that is not short."""
+        return self.of(self.round_size)
+
+    def of(self, exemplars: int) -> Counts:
+        """Return a round's exemplars, shared out from the first worker on."""
+        left = exemplars - self.worker_batch * np.arange(self.workers, dtype=np.int64)
+        return Counts(np.clip(left, 0, self.worker_batch), exemplars)
 
     def slices(self, order: np.ndarray, workers: range) -> np.ndarray:
         """Return the worker batches of some workers, (rounds, len(workers), worker_batch) int32, -1 where short."""

@@ -77,7 +77,7 @@ class Listener:
             self.act = None
 
     def write_to(self, slots: np.ndarray) -> None:
-        """Write this rank's requests, but for `diverged`, to (SLOTS,) float64; a signal asks for one snapshot."""
+        """Write this rank's requests, but for `diverged`, to (SLOTS,); a signal asks for one snapshot."""
         snapshots = self.caught[signal.SIGUSR1]
         self.caught[signal.SIGUSR1] -= snapshots
         time_up = self.deadline is not None and time.monotonic() >= self.deadline

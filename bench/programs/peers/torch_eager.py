@@ -83,7 +83,7 @@ def train(learner: "Eager | InPlace", rank: int, task: Task) -> list[tuple[float
     epochs = []
     for number in range(1, task.epochs + 1):
         batches = [batch[batch >= 0].tolist() for batch in task.batches(number, range(rank, rank + 1))[:, 0]]
-        rounds = [task.schedule.count(round_) for round_ in range(task.schedule.rounds)]
+        rounds = [task.schedule.counts(round_).all for round_ in range(task.schedule.rounds)]
         if task.workers > 1:
             distributed.barrier()
         start = perf_counter()

@@ -7,64 +7,74 @@
 
 #include "vectors.h"
 
-#define BLOCK 512          /* weights whose steps stay in the nearest cache */
 #define GRID 0x1p40        /* steps of the velocity in a unit: mpinn/merging/block_momentum.py */
 
 static inline uint32_t most(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
+/* The bits of |x|: in the order of magnitudes, a NaN beyond every number. */
+static inline uint32_t magnitude(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7FFFFFFF;
+}
+
 static uint32_t largest_of(const float *x, size_t n)
 {
-    uint32_t found = 0, bits;
-    for (size_t i = 0; i < n; i++) {
-        memcpy(&bits, x + i, sizeof bits);
-        found = most(found, bits & 0x7FFFFFFF);
-    }
+    uint32_t found = 0;
+    for (size_t i = 0; i < n; i++)
+        found = most(found, magnitude(x[i]));
     return found;
 }
 
-/* step = learned - master; whole = step * factor, cut to most, with WHOLE added: n <= BLOCK of them. */
-static void find_steps(float *step, float *whole, const float *learned, const float *master, size_t n, float factor,
-                       float limit)
+static uint32_t largest_of_vec(vec a)
 {
-    float rest[2][LANES] = {{0}};
-    vec by = vec_all(factor), most_whole = vec_all(limit), shift = vec_all(WHOLE);
-    for (size_t i = 0; i < n; i += LANES) {
-        const float *from = learned + i, *of = master + i;
-        if (i + LANES > n) { /* the last, not a whole vector */
-            memcpy(rest[0], from, (n - i) * sizeof(float));
-            memcpy(rest[1], of, (n - i) * sizeof(float));
-            from = rest[0], of = rest[1];
-        }
-        vec d = vec_sub(vec_load(from), vec_load(of));
-        vec_store(step + i, d);
-        vec_store(whole + i, vec_add(vec_cut(vec_mul(d, by), most_whole), shift));
-    }
+    float x[LANES];
+    vec_store(x, a);
+    return largest_of(x, LANES);
 }
 
-#define STORE_STEPS(name, type)                                                                                        \
+typedef struct {
+    vec weight, step;
+} magnitudes;
+
+/* Return a vector of steps as whole numbers, and note how large weights and steps are. */
+static inline vec whole_steps(vec learned, vec master, vec factor, vec limit, magnitudes *most)
+{
+    vec step = vec_sub(learned, master);
+    most->weight = vec_larger(most->weight, vec_abs(learned));
+    most->step = vec_larger(most->step, vec_abs(step));
+    return vec_add(vec_cut(vec_mul(step, factor), limit), vec_all(WHOLE));
+}
+
+/* One pass; the last values, where they fill no vector, behind zeros of their own. */
+#define STORE_STEPS(name, type, store)                                                                                 \
     largest name(type *term, const float *learned, const float *master, size_t n, float factor, float limit)           \
     {                                                                                                                  \
-        float step[BLOCK], whole[BLOCK];                                                                               \
-        largest found = {largest_of(learned, n), 0};                                                                   \
-        for (size_t start = 0; start < n; start += BLOCK) {                                                            \
-            size_t count = n - start < BLOCK ? n - start : BLOCK;                                                      \
-            int32_t bits[BLOCK];                                                                                       \
-            find_steps(step, whole, learned + start, master + start, count, factor, limit);                            \
-            found.step = most(found.step, largest_of(step, count));                                                    \
-            memcpy(bits, whole, sizeof bits);                                                                          \
-            for (size_t i = 0; i < count; i++)                                                                         \
-                term[start + i] = (type)(bits[i] - WHOLE_BITS);                                                        \
-        }                                                                                                              \
-        return found;                                                                                                  \
+        const vec by = vec_all(factor), cut = vec_all(limit);                                                          \
+        magnitudes found = {vec_all(0.0f), vec_all(0.0f)};                                                             \
+        size_t i = 0, left = n % LANES;                                                                                \
+        for (; i < n - left; i += LANES)                                                                               \
+            store(term + i, whole_steps(vec_load(learned + i), vec_load(master + i), by, cut, &found));                \
+        float rest[2][LANES] = {{0}};                                                                                  \
+        type units[LANES];                                                                                             \
+        memcpy(rest[0], learned + i, left * sizeof(float));                                                            \
+        memcpy(rest[1], master + i, left * sizeof(float));                                                             \
+        store(units, whole_steps(vec_load(rest[0]), vec_load(rest[1]), by, cut, &found));                              \
+        memcpy(term + i, units, left * sizeof(type));                                                                  \
+        return (largest){largest_of_vec(found.weight), largest_of_vec(found.step)};                                    \
     }
-STORE_STEPS(merge_store_int16, int16_t)
-STORE_STEPS(merge_store_int32, int32_t)
+STORE_STEPS(merge_store_int16, int16_t, vec_store_int16)
+STORE_STEPS(merge_store_int32, int32_t, vec_store_int32)
 
 largest merge_store_float32(float *term, const float *learned, size_t n)
 {
-    if (term != learned)
-        memcpy(term, learned, n * sizeof *term);
-    return (largest){largest_of(learned, n), 0};
+    uint32_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        found = most(found, magnitude(learned[i]));
+        term[i] = learned[i] + 0.0f; /* no -0, as in every sum */
+    }
+    return (largest){found, 0};
 }
 
 largest merge_store_float64(double *term, const float *learned, size_t n, double exemplars, double constant)

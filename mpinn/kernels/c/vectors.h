@@ -11,7 +11,10 @@
    lit_pixels(image) is a bit for each of the first PIXELS pixels, set where it is not 0.
    vec_positive(x, a, b) is a where x > 0, else b. vec_nonzero(x) is x, but 0 where |x| < SMALLEST: so products stay normal
    numbers. (The vectors of 32-bit ARM take a denormal number as 0, those of other processors do not.)
-   vec_times_power(p, n) is p 2^n, n whole, with 1.5 2^23 added to it. vec_cut(u, d) is what a shrink by d >= 0 takes off u: u between -d and d, else d with the sign of u. A NaN stays a
+   vec_times_power(p, n) is p 2^n, n whole, with WHOLE added to it. vec_store_int16(to, a) and vec_store_int32(to, a)
+   write such whole numbers, WHOLE taken off. vec_larger(a, b) is the one of two magnitudes with the larger bits: a NaN's
+   are beyond every number's.
+   vec_cut(u, d) is what a shrink by d >= 0 takes off u: u between -d and d, else d with the sign of u. A NaN stays a
    NaN, and a zero keeps its sign: the forms below were chosen for that. */
 
 #ifndef MPINN_VECTORS_H
@@ -84,6 +87,20 @@ static inline vec vec_times_power(vec p, vec n)
     __m256i bits = _mm256_add_epi32(_mm256_castps_si256(n), _mm256_set1_epi32(127 - WHOLE_BITS));
     return _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23)));
 }
+static inline vec vec_larger(vec a, vec b)
+{
+    return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+static inline __m256i vec_whole(vec a)
+{
+    return _mm256_sub_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(WHOLE_BITS));
+}
+static inline void vec_store_int16(int16_t *to, vec a)
+{
+    __m256i whole = vec_whole(a);
+    _mm_storeu_si128((__m128i *)to, _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
+}
+static inline void vec_store_int32(int32_t *to, vec a) { _mm256_storeu_si256((__m256i *)to, vec_whole(a)); }
 static inline vec vec_cut(vec u, vec d)
 {
     vec minus = _mm256_xor_ps(d, _mm256_set1_ps(-0.0f));
@@ -163,6 +180,24 @@ static inline vec vec_times_power(vec p, vec n)
 {
     return PAIR(half_times_power(p.val[0], n.val[0]), half_times_power(p.val[1], n.val[1]));
 }
+static inline float32x4_t half_larger(float32x4_t a, float32x4_t b)
+{
+    return vreinterpretq_f32_u32(vmaxq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+}
+static inline vec vec_larger(vec a, vec b)
+{
+    return PAIR(half_larger(a.val[0], b.val[0]), half_larger(a.val[1], b.val[1]));
+}
+static inline int32x4_t half_whole(float32x4_t a) { return vsubq_s32(vreinterpretq_s32_f32(a), vdupq_n_s32(WHOLE_BITS)); }
+static inline void vec_store_int16(int16_t *to, vec a)
+{
+    vst1q_s16(to, vcombine_s16(vmovn_s32(half_whole(a.val[0])), vmovn_s32(half_whole(a.val[1]))));
+}
+static inline void vec_store_int32(int32_t *to, vec a)
+{
+    vst1q_s32(to, half_whole(a.val[0]));
+    vst1q_s32(to + 4, half_whole(a.val[1]));
+}
 static inline vec vec_cut(vec u, vec d)
 {
     return PAIR(vminq_f32(d.val[0], vmaxq_f32(vnegq_f32(d.val[0]), u.val[0])),
@@ -210,6 +245,26 @@ static inline float times_power(float p, float n)
     return p * power;
 }
 static inline vec vec_times_power(vec p, vec n) { EACH(times_power(p.lane[i], n.lane[i])); }
+static inline int32_t bits_of(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline vec vec_larger(vec a, vec b)
+{
+    EACH((uint32_t)bits_of(a.lane[i]) > (uint32_t)bits_of(b.lane[i]) ? a.lane[i] : b.lane[i]);
+}
+static inline void vec_store_int16(int16_t *to, vec a)
+{
+    for (int i = 0; i < LANES; i++)
+        to[i] = (int16_t)(bits_of(a.lane[i]) - WHOLE_BITS);
+}
+static inline void vec_store_int32(int32_t *to, vec a)
+{
+    for (int i = 0; i < LANES; i++)
+        to[i] = bits_of(a.lane[i]) - WHOLE_BITS;
+}
 static inline float cut_one(float u, float d)
 {
     float above = u < -d ? -d : u;
