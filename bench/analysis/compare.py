@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.analysis import results, statistics
-from bench.analysis.statistics import Ratio
+from bench.analysis import results
+from bench.harness import statistics
 from bench.harness.records import VALID, Record
+from bench.harness.statistics import Ratio
 from mpinn.system.errors import UsageError
 from mpinn.system.terminal import Table, show
 

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.analysis import statistics
-from bench.analysis.statistics import Ratio, Spread
-from bench.harness import records, stored
+from bench.harness import records, statistics, stored
 from bench.harness.records import INVALID, Record
+from bench.harness.statistics import Ratio, Spread
 from mpinn.config import Options
 
 

@@ -59,8 +59,10 @@ def seconds(point: Point, cores: int, microseconds: float) -> float:
     """Return the seconds that one run of a point takes; cores of all hosts."""
     if point.program == "train":
         epochs = point.options.get("epochs", Options().epochs)
-        return training(point.ranks, point.workers or 1, point.options, epochs, cores, microseconds)
-    return (UNKNOWN if point.seconds is None else point.seconds) * microseconds / USUAL
+        found = training(point.ranks, point.workers or 1, point.options, epochs, cores, microseconds)
+    else:
+        found = (UNKNOWN if point.seconds is None else point.seconds) * microseconds / USUAL
+    return max(found, point.minimum_seconds) if point.lengthen else found
 
 
 def oracle_seconds(point: Point, epochs: int, microseconds: float) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness import conditions, oracle, result_file, verdict
+from bench.harness import conditions, oracle, result_file, steps, verdict
 from bench.harness.conditions import Reading
 from bench.harness.records import INVALID, Record
 from bench.harness.result_file import Measured, Training
@@ -169,12 +169,15 @@ def end(child: subprocess.Popen[str]) -> None:
         child.wait()
 
 
-def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
-    """Run a point once and return its record. Raises NotHereError, MpinnError."""
+def measure(place: Place, point: Point, repeat: int, patience: float, length: int | None = None) -> Record:
+    """Run a point once and return its record; length: of the run (`steps.length_by`).
+
+    Raises NotHereError, MpinnError.
+    """
     result = place.directory / "runs" / file_name(point, repeat)
     result.parent.mkdir(exist_ok=True)
     result.unlink(missing_ok=True)
-    line = command(place, point, repeat)
+    line = command(place, steps.of_length(point, length), repeat)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     before = readings(place, glance=True)
     own, began = processor_seconds(), monotonic()
@@ -206,10 +209,11 @@ def measure(place: Place, point: Point, repeat: int, patience: float) -> Record:
         "workers": point.workers,
         "seed": point.seed(repeat),
         "options": point.options,
+        "length": length,
         "wait_policy": point.wait_policy,
         "verdict": said,
         "reasons": reasons,
-        "official": what["seconds"] >= place.suite.minimum_seconds,
+        "official": what["seconds"] >= point.minimum_seconds,
         **what,
         "hosts": hosts,
         "environment": left.get("environment", {}),

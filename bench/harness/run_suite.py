@@ -5,7 +5,6 @@ import dataclasses
 import fcntl
 import json
 import platform
-import random
 import shlex
 import signal
 import sys
@@ -15,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.harness import estimate, fitness, measure, oracle, records, stored
+from bench.harness import estimate, fitness, measure, oracle, records, steps, stored
 from bench.harness.measure import Place
 from bench.harness.progress import Progress
 from bench.harness.records import INVALID, VALID, Record
+from bench.harness.steps import Step
 from bench.harness.suite import Point, load, points
 from bench.programs.program import NotHereError
 from mpinn import __version__
@@ -29,13 +29,11 @@ from mpinn.hosts.profile import known
 from mpinn.parallel import mpi_library
 from mpinn.system import files, untrusted
 from mpinn.system.errors import MpinnError, UsageError
+from mpinn.system.words import counted
 from mpinn.training import environment
 
-ORDER_SEED = 0
 PATIENCE = 20.0  # times the estimate, after which a run is taken to hang
 LEAST_PATIENCE = 900.0  # seconds
-
-Step = tuple[Point, int]  # a point and its repeat, from 0
 
 
 def add_parser(commands: Any) -> None:
@@ -78,16 +76,6 @@ def terminate(*_: object) -> None:
     raise TerminatedError
 
 
-def steps(suite_points: list[Point]) -> list[Step]:
-    """Return what to run: in every repeat each point once, in an order of its own."""
-    found: list[Step] = []
-    for repeat in range(max(point.repeats for point in suite_points)):
-        turn = [(point, repeat) for point in suite_points if repeat < point.repeats]
-        random.Random(f"{ORDER_SEED} {repeat}").shuffle(turn)
-        found += turn
-    return found
-
-
 def run(asked: argparse.Namespace) -> int:
     """Run what was asked for; return the exit status. Raises MpinnError, UsageError."""
     suite = load(asked.suite, asked.changes)
@@ -99,12 +87,12 @@ def run(asked: argparse.Namespace) -> int:
     if asked.watts is not None and not asked.watts > 0:
         raise UsageError(f"--watts {asked.watts:g}: expected more than 0")
     place = Place(directory, suite, profile, launcher, asked.hostfile, asked.watts)
-    todo = steps(points(suite, profile))
+    all_points = points(suite, profile)
     if asked.dry_run:
-        return dry_run(place, todo)
+        return dry_run(place, steps.planned(all_points))
     with mine(directory) as lock:
         agree(place, plan(place))
-        return go_on(dataclasses.replace(place, lock=lock), todo, asked.again)
+        return go_on(dataclasses.replace(place, lock=lock), all_points, asked.again)
 
 
 def oracles(place: Place, todo: list[Step]) -> list[tuple[Point, int, int]]:
@@ -207,12 +195,17 @@ def keep_environment(place: Place) -> None:
     files.write_json(path, [*earlier, now])
 
 
-def go_on(place: Place, todo: list[Step], again: bool) -> int:
-    """Run the oracles, then every step not recorded yet, or with `again` not as VALID; return the exit status."""
+def go_on(place: Place, all_points: list[Point], again: bool) -> int:
+    """Run the oracles, then what is not recorded yet, or with `again` not as VALID; return the exit status.
+
+    Where speed is measured, go on until it is measured well.
+    """
     signal.signal(signal.SIGTERM, terminate)
-    found = records.latest(records.read(place.directory))
-    done = {(one["point"], one["repeat"]) for one in found if one["verdict"] == VALID or not again}
-    todo = [(point, repeat) for point, repeat in todo if (point.name, repeat) not in done]
+    found = records.read(place.directory)
+    latest = records.latest(found)
+    done = {(one["point"], one["repeat"]) for one in latest if one["verdict"] == VALID or not again}
+    todo = [(point, repeat) for point, repeat in steps.planned(all_points) if (point.name, repeat) not in done]
+    todo = todo or steps.more(all_points, found, place.suite.most_repeats)
     if not todo:
         print(
             f"nothing left to do: {place.directory} has all {len(done)} records; for a new run give --out another place"
@@ -223,16 +216,12 @@ def go_on(place: Place, todo: list[Step], again: bool) -> int:
     left_out: dict[str, str] = {}
     try:
         keep_environment(place)
-        asked = oracles(place, todo)
-        expected = estimates(place, asked, todo)
-        with Progress(expected) as progress:
-            for point, seed, epochs in asked:
-                progress.start(f"serial oracle: {point.name}")
-                oracle.ask(place.directory, point, seed, epochs)
-                progress.end(f"serial oracle  {point.name}, seed {seed}")
-            for (point, repeat), seconds in zip(todo, expected[len(asked) :], strict=True):
-                progress.start(f"{point.name} #{repeat + 1}")
-                progress.end(step(place, point, repeat, seconds, left_out))
+        ask_oracles(place, todo)
+        while todo:
+            measure_all(place, todo, left_out)
+            todo = steps.more(all_points, records.read(place.directory), place.suite.most_repeats)
+            if todo:
+                print(f"{counted(len(todo), 'run')} more: too short, disturbed, or of unstable points", file=sys.stderr)
     except KeyboardInterrupt as stopped:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 143 if isinstance(stopped, TerminatedError) else 130
@@ -241,13 +230,33 @@ def go_on(place: Place, todo: list[Step], again: bool) -> int:
     return summary(place)
 
 
+def ask_oracles(place: Place, todo: list[Step]) -> None:
+    """Run the oracles that steps need."""
+    asked = oracles(place, todo)
+    with Progress(estimates(place, asked, [])) as progress:
+        for point, seed, epochs in asked:
+            progress.start(f"serial oracle: {point.name}")
+            oracle.ask(place.directory, point, seed, epochs)
+            progress.end(f"serial oracle  {point.name}, seed {seed}")
+
+
+def measure_all(place: Place, todo: list[Step], left_out: dict[str, str]) -> None:
+    """Measure and record steps."""
+    expected = estimates(place, [], todo)
+    with Progress(expected) as progress:
+        for (point, repeat), seconds in zip(todo, expected, strict=True):
+            progress.start(f"{point.name} #{repeat + 1}")
+            progress.end(step(place, point, repeat, seconds, left_out))
+
+
 def step(place: Place, point: Point, repeat: int, expected: float, left_out: dict[str, str]) -> str:
     """Measure and record one step, unless its program is not there; return its line."""
     title = f"{point.name} #{repeat + 1}"
     try:
         if point.name in left_out:
             raise NotHereError(left_out[point.name])
-        record = measure.measure(place, point, repeat, max(LEAST_PATIENCE, PATIENCE * expected))
+        length = steps.length_by(point, records.read(place.directory), place.suite.warm_up)
+        record = measure.measure(place, point, repeat, max(LEAST_PATIENCE, PATIENCE * expected), length)
     except NotHereError as missing:
         left_out[point.name] = str(missing)
         return f"left out  {title}: {missing}"
@@ -269,7 +278,7 @@ def summary(place: Place) -> int:
     found = records.latest(records.read(place.directory))
     verdicts = {name: sum(record["verdict"] == name for record in found) for name in (VALID, records.DEGRADED, INVALID)}
     said = ", ".join(f"{count} {name}" for name, count in verdicts.items() if count)
-    print(f"{len(found)} records ({said}) in {place.directory}; next: python -m bench report {place.directory}")
+    print(f"{counted(len(found), 'record')} ({said}) in {place.directory}; next: python -m bench report {place.directory}")
     if verdicts[INVALID] == len(found) and found:
         raise MpinnError(f"every result is INVALID: {found[-1]['reasons'][0]}")
     return 1 if verdicts[INVALID] else 0

@@ -67,6 +67,7 @@ class Entry:
     workers: int | None = entry("workers", least=1, default=None)
     seed: int = entry("seed", least=0, default=0)
     options: dict[str, Any] = entry("settings of the point")
+    length: int | None = entry("of the run, as the option that makes it longer says", least=1, default=None)
     wait_policy: str | None = entry("how ranks wait", pattern=WORD, default=None)
     verdict: str = entry("what to think of it", choices=VERDICTS)
     reasons: tuple[str, ...] = entry("of the verdict", items=0, pattern=TEXT)

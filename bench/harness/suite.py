@@ -68,6 +68,14 @@ class Experiment:
     repeats: int | None = entry("measured runs of every point, if not the suite's", least=1, most=1000, default=None)
     seeds: bool = entry("whether the repeats take the seeds 0, 1, 2, ... instead of 0", default=False)
     oracle_epochs: int | None = entry("epochs of which the serial oracle checks the weights", least=1, default=None)
+    minimum_seconds: float | None = entry(
+        "time of measured work that makes a figure official, if not the suite's", least=0, unit="s", default=None
+    )
+    lengthen: str | None = entry(
+        "of a measurement of speed: the option that is raised where runs are too short to be official, epochs say",
+        pattern=r"[a-z][a-z_]*",
+        default=None,
+    )
     seconds: float | None = entry(
         "rough time of a point where the native kernel takes 4 microseconds an exemplar; not for train",
         least=0,
@@ -87,6 +95,9 @@ class Suite:
     title: str = entry("name for people")
     description: str = entry("what it is for")
     repeats: int = entry("measured runs of every point", least=1, most=1000)
+    most_repeats: int = entry(
+        "up to which a point is repeated while its figures are unstable", least=1, most=1000, default=1
+    )
     warm_up: int = entry("epochs at the start of a training run that speed figures leave out", least=0, default=1)
     minimum_seconds: float = entry("time of measured work that makes a figure official", least=0, unit="s", default=5.0)
     target_accuracy: float = entry("test accuracy of the figure of merit", least=0, most=100, unit="%", default=97.0)
@@ -108,6 +119,9 @@ class Point:
     repeats: int
     seeds: bool
     oracle_epochs: int | None
+    minimum_seconds: float
+    lengthen: str | None
+    figures: tuple[str, ...]  # metrics of which a measurement of speed must be sure
     seconds: float | None
     wait_policy: str | None
     checks: tuple[Check, ...]
@@ -218,7 +232,13 @@ def describe(suite: Suite, experiment: str) -> Experiment:
     """Return the fixed fields of an experiment. Raises UsageError naming the key."""
     varied = ("ranks", "workers", "options")
     fixed = {key: value for key, value in suite.experiments[experiment].items() if key not in varied}
-    return read(Experiment, fixed, f"experiments.{experiment}")
+    about = read(Experiment, fixed, f"experiments.{experiment}")
+    known = config.FIELDS if about.program == "train" else suite.experiments[experiment]["options"]
+    if about.lengthen is not None and about.lengthen not in known:
+        raise UsageError(
+            f"experiments.{experiment}.lengthen: no option {about.lengthen!r}{nearest(about.lengthen, known)}"
+        )
+    return about
 
 
 def points(suite: Suite, profile: Profile) -> list[Point]:
@@ -253,6 +273,9 @@ def points_of(suite: Suite, experiment: str, profile: Profile) -> Iterator[Point
             repeats=about.repeats or suite.repeats,
             seeds=about.seeds,
             oracle_epochs=about.oracle_epochs,
+            minimum_seconds=suite.minimum_seconds if about.minimum_seconds is None else about.minimum_seconds,
+            lengthen=about.lengthen,
+            figures=tuple(about.figures[0].y) if about.figures else (),
             seconds=about.seconds,
             wait_policy=values["wait_policy"],
             checks=about.checks,

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.analysis import results, statistics
+from bench.analysis import results
 from bench.analysis.results import Row, Run
+from bench.harness import statistics
 from bench.harness.records import INVALID, Record
 from bench.harness.suite import Figure
 from bench.report.published import Value, said

@@ -1,7 +1,8 @@
 """Time to two accuracies: which settings reach both soonest, and where others stand."""
 
-from bench.analysis import results, statistics
+from bench.analysis import results
 from bench.analysis.results import Row
+from bench.harness import statistics
 from bench.harness.suite import Figure
 from bench.report import figures
 from bench.report.cells import Cell, Hosts, Part, host_label, label, median_cell, remarks

@@ -8,8 +8,9 @@ import dataclasses
 import re
 from typing import Any
 
-from bench.analysis import results, statistics
+from bench.analysis import results
 from bench.analysis.results import Row
+from bench.harness import statistics
 from bench.harness.suite import Figure
 from bench.report import figures
 from bench.report.cells import Cell, Hosts, Part, host_label, label, median_cell, remarks, table_of

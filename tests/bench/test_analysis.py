@@ -155,7 +155,8 @@ def test_merit_goes_to_the_soonest_point_that_got_there_every_time() -> None:
 def point(**changes: Any) -> Point:
     about: dict[str, Any] = dict(
         name="p", experiment="p", program="train", mpi=True, ranks=2, workers=4, options={"epochs": 2}, repeats=1,
-        seeds=False, oracle_epochs=None, seconds=None, wait_policy=None, checks=(),
+        seeds=False, oracle_epochs=None, minimum_seconds=0.0, lengthen=None, figures=(), seconds=None, wait_policy=None,
+        checks=(),
     )  # fmt: skip
     return Point(**about | changes)
 

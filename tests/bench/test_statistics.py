@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis import statistics
-from bench.analysis.statistics import Ratio
+from bench.harness import statistics
+from bench.harness.statistics import Ratio
 
 times = st.lists(st.floats(min_value=0.01, max_value=100), min_size=1, max_size=12).map(np.array)
 

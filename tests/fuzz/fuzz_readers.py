@@ -91,10 +91,34 @@ def as_yaml(value: Any) -> bytes:
     return text.replace("DEEP", "[" * 5000 + "]" * 5000).encode("utf-8", "surrogatepass")
 
 
+class Bounds:
+    """What a refusal took since `begin`: making a file does not count, reading it does."""
+
+    def begin(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is
+        self.before, self.began = kilobytes("VmRSS"), time.process_time()
+
+    def check(self) -> None:
+        spent, taken = time.process_time() - self.began, (kilobytes("VmHWM") - self.before) * 1024
+        assert spent < MOST_SECONDS, f"{spent:.1f} seconds"
+        assert taken < MOST_MEMORY, f"{taken:,} bytes"
+
+
+BOUNDS = Bounds()
+
+
+def kilobytes(key: str) -> int:
+    """Return a line of this process's status."""
+    found = re.search(rf"^{key}:\s+(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
 def put(name: str, content: bytes) -> Path:
     path = FOLDER / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
+    BOUNDS.begin()
     return path
 
 
@@ -306,13 +330,6 @@ def seeds(reader: str) -> list[bytes]:
     return [b"\0" + one for one in good[reader]] + [b"\1" + source.randbytes(40) for _ in range(20)]
 
 
-def kilobytes(key: str) -> int:
-    """Return a line of this process's status."""
-    found = re.search(rf"^{key}:\s+(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found
-    return int(found[1])
-
-
 def main() -> None:
     name = sys.argv.pop(1)
     reader = READERS[name]
@@ -320,19 +337,15 @@ def main() -> None:
     corpus.mkdir()
     for number, content in enumerate(seeds(name)):
         (corpus / str(number)).write_bytes(content)
-    peak = Path("/proc/self/clear_refs")
 
     def target(content: bytes) -> None:
-        peak.write_text("5")  # the peak is what there is
-        before, began = kilobytes("VmRSS"), time.process_time()
+        BOUNDS.begin()
         try:
             reader(content[1:], content[:1] > b"\x7f" or content[:1] == b"\1")
         except MpinnError as error:
             line = str(error)
             assert "\n" not in line and line.encode(), "a line"
-            spent, taken = time.process_time() - began, (kilobytes("VmHWM") - before) * 1024
-            assert spent < MOST_SECONDS, f"{spent:.1f} seconds"
-            assert taken < MOST_MEMORY, f"{taken:,} bytes"
+            BOUNDS.check()
 
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))  # what is allocated and not touched, too
     atheris.Setup([*sys.argv, str(corpus), "-timeout=10", "-rss_limit_mb=1024", "-max_len=100000"], target)
