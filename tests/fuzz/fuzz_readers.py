@@ -348,7 +348,7 @@ def main() -> None:
             BOUNDS.check()
 
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))  # what is allocated and not touched, too
-    atheris.Setup([*sys.argv, str(corpus), "-timeout=10", "-rss_limit_mb=1024", "-max_len=100000"], target)
+    atheris.Setup([*sys.argv, str(corpus), "-timeout=10", "-rss_limit_mb=2048", "-max_len=100000"], target)
     atheris.Fuzz()
 
 
