@@ -87,12 +87,16 @@ def run(asked: argparse.Namespace) -> int:
     if asked.watts is not None and not asked.watts > 0:
         raise UsageError(f"--watts {asked.watts:g}: expected more than 0")
     place = Place(directory, suite, profile, launcher, asked.hostfile, asked.watts)
-    all_points = points(suite, profile)
     if asked.dry_run:
-        return dry_run(place, steps.planned(all_points))
+        return dry_run(place, steps.planned(all_points(place)))
     with mine(directory) as lock:
         agree(place, plan(place))
-        return go_on(dataclasses.replace(place, lock=lock), all_points, asked.again)
+        return go_on(dataclasses.replace(place, lock=lock), asked.again)
+
+
+def all_points(place: Place) -> list[Point]:
+    """Return the points of a run. Raises UsageError."""
+    return points(place.suite, place.profile, hostfile.count(place.hostfile))
 
 
 def oracles(place: Place, todo: list[Step]) -> list[tuple[Point, int, int]]:
@@ -151,7 +155,7 @@ def plan(place: Place) -> dict[str, Any]:
         "mpi": {"vendor": place.launcher.vendor, "version": place.launcher.version},
         "hostfile": untrusted.content(place.hostfile, hostfile.LARGEST_FILE).decode() if place.hostfile else None,
         "watts": place.watts,
-        "points": [dataclasses.asdict(point) for point in points(place.suite, place.profile)],
+        "points": [dataclasses.asdict(point) for point in all_points(place)],
     }
 
 
@@ -195,17 +199,17 @@ def keep_environment(place: Place) -> None:
     files.write_json(path, [*earlier, now])
 
 
-def go_on(place: Place, all_points: list[Point], again: bool) -> int:
+def go_on(place: Place, again: bool) -> int:
     """Run the oracles, then what is not recorded yet, or with `again` not as VALID; return the exit status.
 
     Where speed is measured, go on until it is measured well.
     """
     signal.signal(signal.SIGTERM, terminate)
-    found = records.read(place.directory)
+    wanted, found = all_points(place), records.read(place.directory)
     latest = records.latest(found)
     done = {(one["point"], one["repeat"]) for one in latest if one["verdict"] == VALID or not again}
-    todo = [(point, repeat) for point, repeat in steps.planned(all_points) if (point.name, repeat) not in done]
-    todo = todo or steps.more(all_points, found, place.suite.most_repeats)
+    todo = [(point, repeat) for point, repeat in steps.planned(wanted) if (point.name, repeat) not in done]
+    todo = todo or steps.more(wanted, found, place.suite.most_repeats)
     if not todo:
         print(
             f"nothing left to do: {place.directory} has all {len(done)} records; for a new run give --out another place"
@@ -219,7 +223,7 @@ def go_on(place: Place, all_points: list[Point], again: bool) -> int:
         ask_oracles(place, todo)
         while todo:
             measure_all(place, todo, left_out)
-            todo = steps.more(all_points, records.read(place.directory), place.suite.most_repeats)
+            todo = steps.more(wanted, records.read(place.directory), place.suite.most_repeats)
             if todo:
                 print(f"{counted(len(todo), 'run')} more: too short, disturbed, or of unstable points", file=sys.stderr)
     except KeyboardInterrupt as stopped:
@@ -278,7 +282,8 @@ def summary(place: Place) -> int:
     found = records.latest(records.read(place.directory))
     verdicts = {name: sum(record["verdict"] == name for record in found) for name in (VALID, records.DEGRADED, INVALID)}
     said = ", ".join(f"{count} {name}" for name, count in verdicts.items() if count)
-    print(f"{counted(len(found), 'record')} ({said}) in {place.directory}; next: python -m bench report {place.directory}")
+    count = counted(len(found), "record")
+    print(f"{count} ({said}) in {place.directory}; next: python -m bench report {place.directory}")
     if verdicts[INVALID] == len(found) and found:
         raise MpinnError(f"every result is INVALID: {found[-1]['reasons'][0]}")
     return 1 if verdicts[INVALID] else 0

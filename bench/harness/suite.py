@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mpinn import config
-from mpinn.hosts.profile import Mpi, Profile
+from mpinn.hosts.profile import Profile
 from mpinn.system import schema, yaml_files
 from mpinn.system.errors import UsageError, nearest
 from mpinn.system.schema import entry, read
@@ -241,17 +241,17 @@ def describe(suite: Suite, experiment: str) -> Experiment:
     return about
 
 
-def points(suite: Suite, profile: Profile) -> list[Point]:
-    """Return the points of a suite on a host, in the order of the file. Raises UsageError."""
-    return [point for experiment in suite.experiments for point in points_of(suite, experiment, profile)]
+def points(suite: Suite, profile: Profile, hosts: int = 1) -> list[Point]:
+    """Return the points of a suite on so many hosts of a kind, in the order of the file. Raises UsageError."""
+    return [point for experiment in suite.experiments for point in points_of(suite, experiment, profile, hosts)]
 
 
-def points_of(suite: Suite, experiment: str, profile: Profile) -> Iterator[Point]:
+def points_of(suite: Suite, experiment: str, profile: Profile, hosts: int) -> Iterator[Point]:
     about = describe(suite, experiment)
     where = f"experiments.{experiment}"
     raw = suite.experiments[experiment]
     train = about.program == "train"
-    axes: dict[str, list[Any]] = {"ranks": ranks(raw.get("ranks", 1), profile.mpi, profile.ranks, f"{where}.ranks")}
+    axes: dict[str, list[Any]] = {"ranks": ranks(raw.get("ranks", 1), profile, hosts, f"{where}.ranks")}
     if train:
         axes["workers"] = numbers(raw.get("workers", "ranks"), f"{where}.workers", ("ranks",))
     for key, value in raw["options"].items():
@@ -286,9 +286,14 @@ def shown(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def ranks(value: Any, mpi: Mpi, listed: tuple[int, ...], where: str) -> list[int]:
-    """Return the numbers of ranks: `host` stands for the profile's list, `slots` for its slots."""
-    words = {"host": list(listed), "slots": [mpi.slots]}
+def ranks(value: Any, profile: Profile, hosts: int, where: str) -> list[int]:
+    """Return the numbers of ranks.
+
+    A word stands for what the profile lists (`host`), for its slots (`slots`), for a rank on each host (`hosts`), and
+    for the slots of all hosts (`cluster`).
+    """
+    slots = profile.mpi.slots
+    words = {"host": list(profile.ranks), "slots": [slots], "hosts": [hosts], "cluster": [hosts * slots]}
     found: list[int] = []
     for item in numbers(value, where, tuple(words)):
         found += words[item] if isinstance(item, str) else [item]

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,14 +47,14 @@ def changes(said: str) -> dict[str, int]:
 class Control:
     """The control machine: a home directory, an inventory, a checkout."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, names: Sequence[str]) -> None:
         self.home = home
         self.checkout = CHECKOUT
         self.directory: Path | None = None
         self.inventory = home / "hosts.yml"
         self.results = home / "results"
         self.runs = 0
-        hosts = {name: {"ansible_host": f"10.77.0.{11 + number}"} for number, name in enumerate(HOSTS)}
+        hosts = {name: {"ansible_host": f"10.77.0.{11 + number}"} for number, name in enumerate(names)}
         settings = {
             "ansible_user": "admin",
             "ansible_ssh_common_args": f"-F {STATE}/ssh_config",
@@ -113,8 +113,8 @@ class Control:
 
 
 @contextmanager
-def cluster(home: Path) -> Iterator[Control]:
-    """Have a new cluster for a while; home: a directory for the control machine."""
+def cluster(home: Path, names: Sequence[str] = HOSTS) -> Iterator[Control]:
+    """Have a new cluster for a while; home: a directory for the control machine; names: node1, node2 and so on."""
     wheelhouse = STATE / "wheelhouse"
     if not wheelhouse.exists():
         part = wheelhouse.with_suffix(".part")
@@ -122,10 +122,10 @@ def cluster(home: Path) -> Iterator[Control]:
         subprocess.run(command, check=True)
         part.rename(wheelhouse)
     script("down")
-    script("up", str(len(HOSTS)))
+    script("up", str(len(names)))
     # Packed wheels of earlier runs are not what is tried here.
     shutil.rmtree(CHECKOUT / "ansible/.cache", ignore_errors=True)
     try:
-        yield Control(home)
+        yield Control(home, names)
     finally:
         script("down")

@@ -4,6 +4,7 @@
 #   cluster.sh ctl COMMAND     run a command as the control machine
 #   cluster.sh in HOST COMMAND run a command as root of a host
 #   cluster.sh cut HOST        pull its network cable; mend HOST puts it back
+#   cluster.sh shape HOST RATE let it send no faster than 100mbit, 1gbit, ...; `free` takes the limit away
 #   cluster.sh stop HOST       pull the plug; start HOST boots it again, with the files that it had
 #   cluster.sh down            remove all but the Debian tree
 # Needs root, debootstrap, iproute2, openssh-client. CLUSTER_DIR (default /var/tmp/mpinn-cluster) keeps the Debian tree.
@@ -102,6 +103,11 @@ stop() { # node$1; its connections are not closed
     ip netns del "mpinn-node$1" 2>/dev/null || true
 }
 
+shape() { # node$1, RATE
+    ip netns exec "mpinn-node$1" tc qdisc del dev eth0 root 2>/dev/null || true
+    [ "$2" = free ] || ip netns exec "mpinn-node$1" tc qdisc add dev eth0 root tbf rate "$2" burst 64kb latency 200ms
+}
+
 up() {
     base
     network
@@ -129,7 +135,8 @@ case ${1:-} in
     start) start "${2#node}" ;;
     stop) stop "${2#node}" ;;
     cut) ip -n $CTL link set "mpinn${2#node}" down ;;
+    shape) shape "${2#node}" "$3" ;;
     mend) ip -n $CTL link set "mpinn${2#node}" up ;;
     down) down ;;
-    *) sed -n '2,9s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,10s/^# //p' "$0"; exit 2 ;;
 esac

@@ -1,0 +1,55 @@
+"""`python -m tests.network.measure --out DIR`: the suite `network` on hosts of this machine, over links of several speeds.
+
+The hosts are those of tests/deployment/cluster.sh: namespaces that share this machine's cores, so that an epoch's learning
+is not what as many machines would need. The links are as fast as said, so that a merge is. Needs root.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.deployment.cluster import SCRIPT, cluster, script
+
+HOME = "/home/mpinn"
+PYTHON = f"{HOME}/current/environment/bin/python"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a directory of results for each speed")
+    parser.add_argument("--hosts", type=int, default=4, metavar="N", help="hosts (default: 4)")
+    parser.add_argument(
+        "--rates", nargs="+", default=["free", "1gbit", "100mbit"], metavar="RATE", help="as tc says it"
+    )
+    parser.add_argument("--set", dest="changes", nargs="*", default=[], metavar="KEY=VALUE", help="of `bench run`")
+    asked = parser.parse_args()
+    names = [f"node{number}" for number in range(1, asked.hosts + 1)]
+    with tempfile.TemporaryDirectory() as home, cluster(Path(home), names) as control:
+        control.well("deploy.yml")
+        return max(
+            measure(names, rate, asked.changes, asked.out / f"{asked.hosts}-hosts-{rate}") for rate in asked.rates
+        )
+
+
+def measure(names: list[str], rate: str, changes: list[str], out: Path) -> int:
+    """Run the suite at a rate, and fetch what it left; return its exit status."""
+    for name in names:
+        script("shape", name, rate)
+    there = f"{HOME}/network/{rate}"
+    command = [PYTHON, "-m", "bench", "run", "network", "--hostfile", f"{HOME}/hosts.txt", "--out", there]
+    command += [word for change in changes for word in ("--set", change)]
+    line = f"cd {HOME}/current; {shlex.join(command)}"
+    status = subprocess.run(
+        [SCRIPT, "in", names[0], "su", "-", "mpinn", "-c", line], stdin=subprocess.DEVNULL
+    ).returncode
+    out.mkdir(parents=True, exist_ok=True)
+    packed = subprocess.run([SCRIPT, "in", names[0], "tar", "-C", there, "-c", "."], stdout=subprocess.PIPE, check=True)
+    subprocess.run(["tar", "-C", out, "-x", "--no-same-owner"], input=packed.stdout, check=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
