@@ -1,7 +1,7 @@
-"""`python -m tests.network.measure --out DIR`: the suite `network` on hosts of this machine, over links of several speeds.
+"""`python -m tests.network.measure --out DIR`: the suite `network` on hosts of this machine, over links of any speed.
 
-The hosts are those of tests/deployment/cluster.sh: namespaces that share this machine's cores, so that an epoch's learning
-is not what as many machines would need. The links are as fast as said, so that a merge is. Needs root.
+The hosts are those of tests/deployment/cluster.sh: namespaces that share this machine's cores, so that learning takes
+longer than on as many machines. The links are as fast as said, so that a merge takes what it would. Needs root.
 """
 
 import argparse
@@ -14,12 +14,13 @@ from pathlib import Path
 from tests.deployment.cluster import SCRIPT, cluster, script
 
 HOME = "/home/mpinn"
+RATES = ["free", "1gbit", "100mbit"]
 PYTHON = f"{HOME}/current/environment/bin/python"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a directory of results for each speed")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results, a directory for each rate")
     parser.add_argument("--hosts", type=int, default=4, metavar="N", help="hosts (default: 4)")
     parser.add_argument(
         "--rates", nargs="+", default=["free", "1gbit", "100mbit"], metavar="RATE", help="as tc says it"
@@ -46,8 +47,9 @@ def measure(names: list[str], rate: str, changes: list[str], out: Path) -> int:
         [SCRIPT, "in", names[0], "su", "-", "mpinn", "-c", line], stdin=subprocess.DEVNULL
     ).returncode
     out.mkdir(parents=True, exist_ok=True)
-    packed = subprocess.run([SCRIPT, "in", names[0], "tar", "-C", there, "-c", "."], stdout=subprocess.PIPE, check=True)
-    subprocess.run(["tar", "-C", out, "-x", "--no-same-owner"], input=packed.stdout, check=True)
+    pack = [SCRIPT, "in", names[0], "tar", "-C", there, "-c", "."]
+    packed = subprocess.run(pack, stdout=subprocess.PIPE, check=True).stdout
+    subprocess.run(["tar", "-C", out, "-x", "--no-same-owner"], input=packed, check=True)
     return status
 
 
