@@ -145,6 +145,8 @@ def load(name: str, changes: list[str]) -> Suite:
         )
     content = yaml_files.read(path)
     try:
+        for key in ("experiments", "options"):
+            mapping(content.get(key) or {}, key)
         include(content)
         for change in changes:
             apply(content, change)
@@ -187,7 +189,7 @@ def apply(content: dict[str, Any], change: str) -> None:
     elif key in config.FIELDS:
         content.setdefault("options", {})[key] = value
         for about in training:
-            (about.get("options") or {}).pop(key, None)
+            mapping(about.get("options") or {}, "options").pop(key, None)
     else:
         *way, last = key.split(".")
         inner: Any = content

@@ -116,7 +116,9 @@ class Header:
 
 def checked(content: Any) -> tuple[Header, dict[str, Any]]:
     """Return the header that a JSON value is, and its settings in their own types. Raises UsageError."""
-    schema = content.get("schema_version") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise UsageError("no header")
+    schema = content.get("schema_version")
     if type(schema) is int and schema > SCHEMA_VERSION:
         raise UsageError(f"written by a newer mpinn (schema {schema}); update mpinn")
     if type(schema) is int and schema < 2:

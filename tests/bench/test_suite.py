@@ -98,14 +98,22 @@ def test_a_change_that_cannot_be_made_is_refused(tmp_path: Path, change: str) ->
         ("experiments", {"a": {"title": "A", "program": "os;rm"}}, "experiments.a.program"),
         ("experiments", {"a": {"title": "A", "figures": [{"kind": "pie"}]}}, "experiments.a.figures[0].kind"),
         ("experiments", {"a": 3}, "experiments.a"),
+        ("experiments", [1], "experiments: expected a mapping"),
+        ("options", [1], "options: expected a mapping"),
+        ("experiments", {"a": {"title": "A", "options": [1]}}, "options: expected a mapping"),
+        ("experiments", {"a": {"title": "A", "lengthen": "epoch"}}, "lengthen: no option 'epoch'"),
+        ("experiments", {"a": {"title": "A", "program": "x", "options": {"n": 1}, "lengthen": "m"}}, "no option 'm'"),
     ],
 )
 def test_a_bad_suite_is_refused_by_file_and_key(tmp_path: Path, key: str, value: object, said: str) -> None:
-    path = write_suite(tmp_path, **{key: value})
-    with pytest.raises(UsageError) as refused:
-        points(load(str(path), []), BOARD)
-    assert str(path) in str(refused.value) or "experiments" in str(refused.value)
-    assert said in str(refused.value)
+    for changes in ({}, {"include": ["lessons"]} if value else {}):
+        path = write_suite(tmp_path, **{key: value, **changes})
+        with pytest.raises(UsageError) as refused:
+            points(load(str(path), []), BOARD)
+        assert str(path) in str(refused.value) or "experiments" in str(refused.value)
+        assert said in str(refused.value)
+    with pytest.raises(UsageError):
+        points(load(str(path), ["worker_batch=1"]), BOARD)
 
 
 def test_an_unknown_suite_names_those_there_are() -> None:

@@ -78,6 +78,12 @@ def test_a_header_that_lies_is_refused(lie: str) -> None:
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 500
 
 
+def test_a_header_that_is_no_mapping_is_refused() -> None:
+    content = snapshots.MAGIC + struct.pack("<I", 1) + b"7" + bytes(8)
+    with pytest.raises(UsageError, match=r"^x\.mpinn: no header"):
+        snapshots.decode(content + hashlib.sha256(content).digest(), "x.mpinn")
+
+
 @pytest.mark.parametrize(
     "number, said",
     [("1e999", "no number"), ("NaN", "no number"), ("-Infinity", "no number"), ("9" * 4200, "no number")],
