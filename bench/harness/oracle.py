@@ -80,9 +80,8 @@ def golden_one(point: Point, seed: int, epochs: int) -> dict[str, Any] | None:
     if settings is None or len(rows) < epochs:
         return None
     return {
-        "status": "completed",
         "config": vars(settings),
-        "environment": {"kernel_id": "golden", "numerics": NUMERICS, "same_kernel_everywhere": True},
+        "environment": {"numerics": NUMERICS},
         "epochs": [{"epoch": number, **row._asdict()} for number, row in enumerate(rows, start=1)],
     }
 

@@ -131,10 +131,29 @@ def test_a_golden_oracle_is_known_without_being_run(tmp_path: Path, monkeypatch:
     )
     assert len(right) >= 5 and weights(found)[:5] == [row.weights_sha256 for row in right[:5]]
     assert 0 < found["kernel_error"] < 1e-5 and not list(tmp_path.iterdir())
-    assert oracle.known(tmp_path, point(**usual), 0, 5) and not oracle.known(tmp_path, point(**usual), 0, 500)
-    for other in ({"kernel": "reference"}, {"data": "digits.npz"}, {"worker_batch": "auto"}, {"learning_rate": 0.7}):
+    assert oracle.known(tmp_path, point(**usual), 0, len(right))
+    assert not oracle.known(tmp_path, point(**usual), 0, len(right) + 1)
+    for other in (
+        {"kernel": "reference"},
+        {"data": "digits.npz"},
+        {"test_data": "digits.npz"},
+        {"worker_batch": "auto"},
+        {"learning_rate": 0.7},
+    ):
         one = point(workers=16, options={**usual["options"], **other})
         assert not oracle.known(tmp_path, one, 0, 1)
+
+
+def test_a_kept_oracle_is_known_for_its_seed_and_its_epochs(tmp_path: Path, trained: Point) -> None:
+    oracle.ask(tmp_path, trained, 7, 2)
+    known = [(seed, epochs) for seed in (0, 7) for epochs in (2, 3) if oracle.known(tmp_path, trained, seed, epochs)]
+    assert known == [(7, 2)]
+
+
+def test_a_golden_network_of_other_layers_is_found() -> None:
+    one = point(workers=4, options={"layers": [784, 30, 10], "epochs": 1})
+    settings = oracle.settings_of(one, 0)
+    assert settings and settings.layers == (784, 30, 10) and settings.workers == 4
 
 
 def test_a_result_is_held_against_a_golden_oracle_bit_for_bit() -> None:

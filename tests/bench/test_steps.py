@@ -51,6 +51,15 @@ def test_what_was_disturbed_or_too_short_is_measured_again_at_most_three_times(b
     assert asked(STEADY[0], disturbed, STEADY[2], STEADY[1]) == []  # the last one stands
 
 
+def test_points_are_asked_for_together_in_a_seeded_order() -> None:
+    points = [point("left out"), *map(point, "abcdef")]
+    found = [record(0, name=name, verdict="DEGRADED") for name in "abcdef"] + [record(1, name="a", official=False)]
+    turn = steps.more(points, found, MOST)
+    assert sorted((one.name, repeat) for one, repeat in turn) == [("a", 0), ("a", 1), *((name, 0) for name in "bcdef")]
+    assert turn == steps.more(points, found, MOST) != sorted(turn, key=lambda step: (step[0].name, step[1]))
+    assert steps.planned(points) == steps.planned(points)
+
+
 def test_an_unstable_point_has_one_repeat_more_up_to_the_most() -> None:
     wide = [record(repeat, 1 + repeat % 2 / 5) for repeat in range(MOST)]
     assert asked(*wide[:3]) == [("a", 3)]
@@ -85,6 +94,7 @@ def test_a_length_that_is_enough_is_kept_and_the_last_run_of_the_point_decides()
     assert steps.length_by(point(), found, 1) == 11
     assert steps.length_by(point(), [], 1) is None and steps.length_by(point(lengthen=None), found, 1) is None
     assert steps.length_by(point(), [record(0)], 1) == 5
+    assert steps.length_by(point(), [record(0, seconds=0.0, official=False)], 1) is None  # it failed
     assert steps.length_by(point(options={}), [record(0)], 1) == 5  # the default of training
     assert steps.of_length(point(), None) == point()
 

@@ -177,10 +177,11 @@ def csv(content: bytes, right: bool) -> None:
         data = atheris.FuzzedDataProvider(content)
         rows = []
         for _ in range(data.ConsumeIntInRange(1, 5)):
-            fields = [
-                data.PickValueInList(["0", "1", "255", "256", " 7", "-1", "1.5", "", "x", "65535", "65536", "9" * 20])
-            ]
-            rows.append(",".join(fields * data.PickValueInList([1, 2, 3, 3, 3, 1000, 2**20])))
+            field = data.PickValueInList(
+                ["0", "1", "255", "256", " 7", "-1", "1.5", "", "x", "65535", "65536", "9" * 20]
+            )
+            most = 2**21 // (len(field) + 1)  # of a row of 2 MB
+            rows.append(",".join([field] * data.PickValueInList([1, 2, 3, 3, 3, 1000, most])))
         content = data.PickValueInList(["\n", "\r\n", "\n\n"]).join(rows).encode() + data.ConsumeBytes(3)
         content = gzip.compress(content, 1) if data.ConsumeBool() else content
     path = str(put("x.csv", content))
