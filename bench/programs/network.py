@@ -73,7 +73,10 @@ def main() -> int:
     asked = parser.parse_args()
     world = World.start()
     if world.nodes == 1:
-        raise NotHereError("all ranks are on one host: give --hostfile with several")
+        world.stop()
+        if world.root:  # one line for all ranks
+            raise NotHereError("all ranks are on one host: give --hostfile with several")
+        return NotHereError.status
     options = Options(
         workers=asked.workers, worker_batch=asked.worker_batch, merge=asked.merge, merge_format=asked.merge_format
     )

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from bench.programs import network
 from bench.programs.lessons.gradients import GRADIENTS
+from bench.programs.program import NotHereError
 from tests.command.commands import errors, mpirun, run
 
 
@@ -35,6 +37,19 @@ def test_communication(tmp_path: Path, ranks: int) -> None:
         assert metrics[f"{name}_microseconds"] > 0
     if ranks > 1:
         assert min(metrics[f"allreduce_float64_{count}_microseconds"] for count in (64, 262144)) > 0
+
+
+def test_merges_between_hosts_need_several() -> None:
+    ran = run([*mpirun(2), sys.executable, "-m", "bench.programs.network"])
+    assert ran.returncode == NotHereError.status
+    assert errors(ran.stderr) == ["mpinn: error: all ranks are on one host: give --hostfile with several"]
+
+
+def test_the_interface_that_sent_most_is_counted() -> None:
+    before = {"eth0": 1000, "docker0": 5, "gone": 7}
+    assert network.most_sent(before, {"eth0": 1500, "docker0": 900, "new": 40}) == 895
+    assert network.most_sent({}, {}) == 0
+    assert "lo" not in network.sent() and all(count >= 0 for count in network.sent().values())
 
 
 def test_objects_are_slower_than_arrays(tmp_path: Path) -> None:

@@ -229,6 +229,25 @@ def test_a_suite_runs_over_all_hosts_at_full_clock(control: Control) -> None:
     assert all(record["environment"]["commit"] for record in records if record["program"] == "train")
 
 
+def test_a_merge_between_hosts_sends_what_it_must_over_a_link_of_any_speed(control: Control) -> None:
+    rates = {}
+    for rate in ("100mbit", "free"):
+        for host in HOSTS:
+            script("shape", host, rate)
+        mpirun = f"{hosts.PYTHON.removesuffix('python')}mpirun -n 3 --hostfile {hosts.HOME}/hosts.txt --map-by node"
+        measure = f"{hosts.PYTHON} -m bench.programs.network --epochs 2 --result /tmp/network.json"
+        on("node1", f"su - mpinn -c 'cd {hosts.HOME}/current; {mpirun} {measure}'")
+        found = json.loads(on("node1", "cat /tmp/network.json; rm /tmp/network.json"))
+        metrics = found["metrics"]
+        assert found["checks"][0]["passed"] and "not known" not in found["checks"][0]["detail"]
+        assert metrics["hosts"] == 3 and metrics["least_kilobytes"] == pytest.approx(4 / 3 * 159.02)
+        assert metrics["least_kilobytes"] < metrics["merge_kilobytes"] < 1.5 * metrics["least_kilobytes"]
+        assert metrics["epoch_by_bound"] == pytest.approx(metrics["epoch_seconds"] / metrics["bound_seconds"])
+        assert metrics["epoch_seconds"] > metrics["learning_seconds"]
+        rates[rate] = metrics["link_mbits_per_second"]
+    assert rates["100mbit"] < 110 < rates["free"]
+
+
 def test_a_suite_over_some_hosts_is_over_these(control: Control, tmp_path: Path) -> None:
     """node1, which has the hostfile's first line, is away."""
     suite = tmp_path / "pair.yml"

@@ -39,7 +39,7 @@ with atheris.instrument_imports(include=["mpinn", "bench", "yaml", "zipfile"]):
 
 MOST_MEMORY = 100 * 2**20  # bytes of a refusal
 MOST_SECONDS = 2.0  # of processor time
-ADDRESS_SPACE = 2**32  # bytes of the whole process
+ADDRESS_SPACE = 2**33  # bytes of the whole process, which grows with what libFuzzer keeps
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = REPOSITORY / "bench/results/epyc-vm/kernels"
 FOLDER = Path(tempfile.mkdtemp(prefix="mpinn-fuzz-"))
@@ -349,7 +349,7 @@ def main() -> None:
             BOUNDS.check()
 
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))  # what is allocated and not touched, too
-    atheris.Setup([*sys.argv, str(corpus), "-timeout=10", "-rss_limit_mb=2048", "-max_len=100000"], target)
+    atheris.Setup([*sys.argv, str(corpus), "-timeout=10", "-rss_limit_mb=6144", "-max_len=100000"], target)
     atheris.Fuzz()
 
 
