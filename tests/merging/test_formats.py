@@ -130,6 +130,14 @@ def test_one_worker_is_copied_bit_for_bit_but_for_the_sign_of_nought(merger: for
 
 
 @pytest.mark.parametrize("merger", MERGERS)
+def test_a_copy_has_no_negative_zero_where_it_stands_for_the_master_at_once(merger: formats.Merger) -> None:
+    learned = np.array([0.1, -0.0, -3.0, np.nan], np.float32)
+    largest = merger.store_copy(learned, learned)
+    assert largest == sums.largest(learned) > formats.LIMIT_BITS
+    assert learned[:3].tobytes() == np.array([0.1, 0.0, -3.0], np.float32).tobytes()
+
+
+@pytest.mark.parametrize("merger", MERGERS)
 def test_steps_are_cut_beyond_twice_the_largest_of_the_round_before(merger: formats.Merger) -> None:
     form = formats.choose("int16", merger, 16, BATCH)
     assert isinstance(form, formats.Steps)
