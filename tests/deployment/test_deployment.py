@@ -15,12 +15,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.cluster import CHECKOUT, HOSTS, STATE, Control, changes, cluster, on, script, until
+from tests.deployment.cluster import (
+    CHECKOUT,
+    GOVERNOR,
+    HOME,
+    HOSTS,
+    PYTHON,
+    STATE,
+    Control,
+    changes,
+    cluster,
+    on,
+    script,
+    until,
+)
 from tests.faults import hosts
 from tests.faults.job import undisturbed
 
 PLAYBOOKS = ("deploy", "bench", "status", "reset")
-GOVERNOR = "/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
 PAIR = """
 title: Two ranks
 description: A run over two hosts.
@@ -234,9 +246,9 @@ def test_a_merge_between_hosts_sends_what_it_must_over_a_link_of_any_speed(contr
     for rate in ("100mbit", "free"):
         for host in HOSTS:
             script("shape", host, rate)
-        mpirun = f"{hosts.PYTHON.removesuffix('python')}mpirun -n 3 --hostfile {hosts.HOME}/hosts.txt --map-by node"
-        measure = f"{hosts.PYTHON} -m bench.programs.network --epochs 2 --result /tmp/network.json"
-        on("node1", f"su - mpinn -c 'cd {hosts.HOME}/current; {mpirun} {measure}'")
+        mpirun = f"{PYTHON.removesuffix('python')}mpirun -n 3 --hostfile {HOME}/hosts.txt --map-by node"
+        measure = f"{PYTHON} -m bench.programs.network --epochs 2 --result /tmp/network.json"
+        on("node1", f"su - mpinn -c 'cd {HOME}/current; {mpirun} {measure}'")
         found = json.loads(on("node1", "cat /tmp/network.json; rm /tmp/network.json"))
         metrics = found["metrics"]
         assert found["checks"][0]["passed"] and "not known" not in found["checks"][0]["detail"]

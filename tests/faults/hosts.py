@@ -11,13 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.deployment.cluster import HOSTS, SCRIPT, cluster, on, script, until
+from tests.deployment.cluster import HOME, HOSTS, PYTHON, SCRIPT, cluster, on, script, until
 from tests.faults.job import PATIENCE, SETTINGS, Reference, Trial, outcome, undisturbed, wait_for_training
 
-HOME = "/home/mpinn"
 FOLDER = f"{HOME}/trial"
 HOSTFILE = ("--hostfile", f"{HOME}/hosts.txt")
-PYTHON = f"{HOME}/current/environment/bin/python"
 LAUNCH = (PYTHON, "-m", "mpinn.launch", *HOSTFILE, "-n", "6", "--force", "--fault-tolerance")
 RANK = f"^{PYTHON} -m mpinn.train"  # as `ps` shows it
 BENCH = (PYTHON, "-m", "bench", "run", f"{FOLDER}/suite.yml", *HOSTFILE, "--out", f"{FOLDER}/results")

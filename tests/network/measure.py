@@ -11,21 +11,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.deployment.cluster import SCRIPT, cluster, on, script
+from tests.deployment.cluster import GOVERNOR, HOME, PYTHON, SCRIPT, cluster, on, script
 
-HOME = "/home/mpinn"
-GOVERNOR = "/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"  # which the hosts seem to have
-RATES = ["free", "1gbit", "100mbit"]
-PYTHON = f"{HOME}/current/environment/bin/python"
+RATES = ("free", "1gbit", "100mbit")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results, a directory for each rate")
     parser.add_argument("--hosts", type=int, default=4, metavar="N", help="hosts (default: 4)")
-    parser.add_argument(
-        "--rates", nargs="+", default=["free", "1gbit", "100mbit"], metavar="RATE", help="as tc says it"
-    )
+    parser.add_argument("--rates", nargs="+", default=RATES, metavar="RATE", help="of links, as tc says it")
     parser.add_argument("--set", dest="changes", nargs="*", default=[], metavar="KEY=VALUE", help="of `bench run`")
     asked = parser.parse_args()
     names = [f"node{number}" for number in range(1, asked.hosts + 1)]
@@ -33,9 +28,8 @@ def main() -> int:
         control.well("deploy.yml")
         for name in names:
             on(name, f"echo performance >{GOVERNOR}")
-        return max(
-            measure(names, rate, asked.changes, asked.out / f"{asked.hosts}-hosts-{rate}") for rate in asked.rates
-        )
+        places = {rate: asked.out / f"{asked.hosts}-hosts-{rate}" for rate in asked.rates}
+        return max(measure(names, rate, asked.changes, out) for rate, out in places.items())
 
 
 def measure(names: list[str], rate: str, changes: list[str], out: Path) -> int:
@@ -45,10 +39,8 @@ def measure(names: list[str], rate: str, changes: list[str], out: Path) -> int:
     there = f"{HOME}/network/{rate}"
     command = [PYTHON, "-m", "bench", "run", "network", "--hostfile", f"{HOME}/hosts.txt", "--out", there]
     command += [word for change in changes for word in ("--set", change)]
-    line = f"cd {HOME}/current; {shlex.join(command)}"
-    status = subprocess.run(
-        [SCRIPT, "in", names[0], "su", "-", "mpinn", "-c", line], stdin=subprocess.DEVNULL
-    ).returncode
+    as_user = ["su", "-", "mpinn", "-c", f"cd {HOME}/current; {shlex.join(command)}"]
+    status = subprocess.run([SCRIPT, "in", names[0], *as_user], stdin=subprocess.DEVNULL).returncode
     out.mkdir(parents=True, exist_ok=True)
     pack = [SCRIPT, "in", names[0], "tar", "-C", there, "-c", "."]
     packed = subprocess.run(pack, stdout=subprocess.PIPE, check=True).stdout

@@ -39,11 +39,11 @@ typedef struct {
 } magnitudes;
 
 /* Return a vector of steps as whole numbers, and note how large weights and steps are. */
-static inline vec whole_steps(vec learned, vec master, vec factor, vec limit, magnitudes *most)
+static inline vec whole_steps(vec learned, vec master, vec factor, vec limit, magnitudes *found)
 {
     vec step = vec_sub(learned, master);
-    most->weight = vec_larger(most->weight, vec_abs(learned));
-    most->step = vec_larger(most->step, vec_abs(step));
+    found->weight = vec_larger(found->weight, vec_abs(learned));
+    found->step = vec_larger(found->step, vec_abs(step));
     return vec_add(vec_cut(vec_mul(step, factor), limit), vec_all(WHOLE));
 }
 
