@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 import mpinn
-from mpinn.merging import block_momentum, formats
+from mpinn.merging import formats, law
 from mpinn.merging.formats import FORMATS
 from mpinn.merging.rules import RULES
 from mpinn.model.activations import ACTIVATIONS
@@ -97,6 +97,12 @@ class Options:
         choices=tuple(FORMATS),
         weights=True,
         default=None,
+    )
+    overlap: bool = entry(
+        "let the merge of a round travel between hosts while the next round is learned; many workers then bear a "
+        "smaller worker batch",
+        weights=True,
+        default=False,
     )
     exchange: str = entry(
         "what ranks merge through: memory that the ranks of a node share, or Allreduce over all; to the same weights",
@@ -334,6 +340,7 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
     resolved = dict(layers=layers, activations=activations, workers=workers, worker_batch=worker_batch)
     resolved |= dict(block_momentum=momentum, learning_rate_scale=scale, stall_warning=warning, stall_timeout=timeout)
     resolved |= dict(merge_format=merge_format(options, workers))
+    check_overlap(options, workers)
     return Settings(**{**vars(options), **resolved})
 
 
@@ -345,6 +352,19 @@ def merge_format(options: Options, workers: int) -> str:
             f"{formats.MOST_OF_INT16} --workers"
         )
     return options.merge_format or formats.usual(workers)
+
+
+def check_overlap(options: Options, workers: int) -> None:
+    """Raise UsageError where --overlap is asked for and there is nothing to overlap, or no step to go on with."""
+    if options.overlap and workers == 1:
+        raise UsageError("--overlap needs --workers 2 or more: one worker's merge is not sent")
+    if options.overlap and options.merge_format == "float64":
+        raise UsageError("--overlap needs --merge-format int16 or int32: a worker goes on from its own step")
+
+
+def can_overlap(settings: Settings) -> bool:
+    """Return whether merges could go on while workers learn."""
+    return settings.workers > 1 and settings.merge_format != "float64"
 
 
 def check_network(layers: tuple[int, ...], activations: tuple[str, ...], pixels: int, classes: int) -> None:
@@ -391,10 +411,11 @@ def momentum_and_scale(options: Options, workers: int, worker_batch: int) -> tup
             if getattr(options, name) is not None:
                 raise UsageError(f"{option(name)} needs --merge block-momentum")
         return None, None
+    limits = law.of(options.overlap)
     if scale is None:
-        scale = block_momentum.learning_rate_scale(workers, worker_batch) if momentum is None else 1.0
+        scale = limits.learning_rate_scale(workers, worker_batch) if momentum is None else 1.0
     if momentum is None:
-        momentum = block_momentum.momentum_for(workers, worker_batch, scale)
+        momentum = limits.momentum(workers, worker_batch, scale)
     return momentum, scale
 
 

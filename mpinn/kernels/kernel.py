@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import site
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ class Learner(Protocol):
         labels: np.ndarray,
         exemplars: np.ndarray,
         learned: np.ndarray,
+        between: Callable[[], object] | None = None,
     ) -> tuple[float, float]: ...
 
     def classify(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray: ...

@@ -1,8 +1,11 @@
 """What the compiled module offers; in the source the types are C's. It has its own `mpinn.merging.sums`, compiled."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mpinn.merging.sums import add as add
+from mpinn.merging.sums import go_on as go_on
 from mpinn.merging.sums import merge as merge
 from mpinn.merging.sums import move as move
 from mpinn.merging.sums import store_copy as store_copy
@@ -25,6 +28,7 @@ class Native:
         labels: np.ndarray,
         exemplars: np.ndarray,
         learned: np.ndarray,
+        between: Callable[[], object] | None = None,
     ) -> tuple[float, float]: ...
     def bound(self, weights: np.ndarray, images: np.ndarray, exemplars: np.ndarray) -> float: ...
     def classify(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray: ...

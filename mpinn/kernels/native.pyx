@@ -18,7 +18,8 @@ cdef extern from "c/kernel.h":
                        int bias, double alpha, double learning_rate, double a1, double a2)
     void kernel_free(kernel *k)
     int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const int32_t *labels,
-                     const int32_t *exemplars, size_t count, float *learned, double *spent)
+                     const int32_t *exemplars, size_t count, float *learned, double *spent,
+                     int (*between)(void *) except -1, void *context) except? -1
     void kernel_classify(kernel *k, const float *weights, const uint8_t *images, size_t count, int32_t *classes)
     double kernel_bound(kernel *k, const float *weights, const uint8_t *images, const int32_t *exemplars, size_t count)
     const char *kernel_vectors()
@@ -44,6 +45,10 @@ cdef extern from "c/merge.h":
     void merge_move_int32(float *master, float *velocity, const int32_t *sum, size_t n, double share, double momentum)
     void merge_move_float32(float *master, float *velocity, const float *sum, size_t n, double share, double momentum)
     void merge_move_float64(float *master, float *velocity, const double *sum, size_t n, double share, double momentum)
+    void merge_go_on_int16(float *start, const float *master, const float *velocity, const int16_t *term, size_t n,
+                           double unit, double ahead)
+    void merge_go_on_int32(float *start, const float *master, const float *velocity, const int32_t *term, size_t n,
+                           double unit, double ahead)
 
 
 cdef extern from "c/self_test.h":
@@ -86,6 +91,14 @@ def self_test():
     return [self_test_name(i).decode() for i in range(CASES) if hashes[i] != self_test_hash(i)]
 
 
+ctypedef int (*calling)(void *) except -1
+
+
+cdef int call(void *function) except -1:
+    (<object>function)()
+    return 0
+
+
 cdef class Native:
     """Per-exemplar stochastic gradient descent with elastic net regularisation."""
 
@@ -108,14 +121,17 @@ cdef class Native:
         kernel_free(self.k)
 
     def learn(self, const float[::1] weights, const uint8_t[:, ::1] images, const int32_t[::1] labels,
-              const int32_t[::1] exemplars, float[::1] learned):
+              const int32_t[::1] exemplars, float[::1] learned, between=None):
         """As `Reference.learn`; `think` and `train` share the time as they do at every 8th exemplar."""
         cdef double spent[2]
         if len(exemplars) == 0:
             learned[:] = weights
             return 0.0, 0.0
-        if kernel_learn(self.k, &weights[0], &images[0, 0], &labels[0], &exemplars[0], exemplars.shape[0],
-                        &learned[0], spent):
+        cdef calling function = NULL
+        if between is not None:
+            function = call
+        if kernel_learn(self.k, &weights[0], &images[0, 0], &labels[0], &exemplars[0], exemplars.shape[0], &learned[0],
+                        spent, function, <void *>between):
             raise MemoryError
         return spent[0], spent[1]
 
@@ -210,3 +226,11 @@ def merge(rule, float[::1] weights, float[:, :] moments, number[:, :] terms, con
             total[i] = 0
         add_block(&total[0], terms, counts, start, n)
         move_block(&weights[start], &moments[0, start] if moving else NULL, &total[0], n, share, momentum)
+
+
+def go_on(float[::1] start, const float[::1] weights, float[:, :] moments, whole[::1] term, double unit, double ahead):
+    cdef float *velocity = &moments[0, 0] if moments.shape[0] else NULL
+    if whole is int16_t:
+        merge_go_on_int16(&start[0], &weights[0], velocity, &term[0], start.shape[0], unit, ahead)
+    else:
+        merge_go_on_int32(&start[0], &weights[0], velocity, &term[0], start.shape[0], unit, ahead)

@@ -3,6 +3,7 @@
 One exemplar at a time: forward, backward, update. All of the mathematics is in `shrink`, `forward` and `update`.
 """
 
+from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
@@ -58,12 +59,19 @@ class Reference:
         return np.append(phi, 1.0) if self.network.bias else phi
 
     def learn(
-        self, weights: Array, images: Array, labels: Array, exemplars: Array, learned: Array
+        self,
+        weights: Array,
+        images: Array,
+        labels: Array,
+        exemplars: Array,
+        learned: Array,
+        between: Callable[[], object] | None = None,
     ) -> tuple[float, float]:
         """Learn the exemplars, in their order, starting from `weights`; store the result in `learned`.
 
         weights, learned (parameters,) float32, possibly the same array; images (n, pixels) uint8; labels (n,) int32;
-        exemplars (batch,) int32, positions in images and labels.
+        exemplars (batch,) int32, positions in images and labels. `between` is called now and then between exemplars;
+        an error that it raises ends learning, with nothing stored.
         Returns the seconds spent thinking (forward) and training (backward and update).
         """
         exact = weights.astype(np.float64)
@@ -77,6 +85,8 @@ class Reference:
             self.update(w, x, phi, targets[labels[exemplar]])
             think += thought - start
             train += perf_counter() - thought
+            if between:
+                between()
         learned[:] = exact
         return think, train
 

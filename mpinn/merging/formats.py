@@ -21,7 +21,6 @@ from typing import Protocol
 import numpy as np
 
 from mpinn.merging import sums
-from mpinn.merging.master import Master
 
 LIMIT = 2.0**13  # a weight at or beyond it is divergence; a hundred epochs of good training may go beyond 2^8
 LIMIT_BITS = sums.largest(np.array([LIMIT], np.float32))
@@ -67,6 +66,16 @@ class Merger(Protocol):
         momentum: float,
     ) -> None: ...
 
+    def go_on(
+        self,
+        start: np.ndarray,
+        weights: np.ndarray,
+        moments: np.ndarray,
+        term: np.ndarray,
+        unit: float,
+        ahead: float,
+    ) -> None: ...
+
 
 class Format(Protocol):
     """How one worker's result becomes a term, and what the sum of terms is multiplied by."""
@@ -77,11 +86,14 @@ class Format(Protocol):
     def __init__(self, merger: Merger, workers: int, worker_batch: int) -> None: ...
 
     def store(
-        self, term: np.ndarray, learned: np.ndarray, master: Master, count: int, exemplars: int
+        self, term: np.ndarray, learned: np.ndarray, start: np.ndarray, exponent: int, count: int, exemplars: int
     ) -> tuple[int, int]:
-        """Write a worker's term, of `count` of the round's exemplars; return `sums.largest` of weights and of steps."""
+        """Write a worker's term, of `count` of the round's exemplars; return `sums.largest` of weights and of steps.
 
-    def share(self, master: Master, exemplars: int) -> float:
+        start: the weights with which the worker began the round; exponent: the master's when it did.
+        """
+
+    def share(self, exponent: int, exemplars: int) -> float:
         """Return what the round's sum is multiplied by: then it is the mean, or beyond the master for whole numbers."""
 
 
@@ -97,13 +109,13 @@ class Steps:
         self.most = 2 ** (self.bits + 1) - 1
 
     def store(
-        self, term: np.ndarray, learned: np.ndarray, master: Master, count: int, exemplars: int
+        self, term: np.ndarray, learned: np.ndarray, start: np.ndarray, exponent: int, count: int, exemplars: int
     ) -> tuple[int, int]:
-        factor = math.ldexp(count / self.worker_batch, self.bits - master.exponent)
-        return self.merger.store_steps(term, learned, master.weights, factor, self.most)
+        factor = math.ldexp(count / self.worker_batch, self.bits - exponent)
+        return self.merger.store_steps(term, learned, start, factor, self.most)
 
-    def share(self, master: Master, exemplars: int) -> float:
-        return math.ldexp(self.worker_batch / exemplars, master.exponent - self.bits)
+    def share(self, exponent: int, exemplars: int) -> float:
+        return math.ldexp(self.worker_batch / exemplars, exponent - self.bits)
 
 
 class Int16(Steps):
@@ -123,11 +135,11 @@ class Copy:
         self.merger = merger
 
     def store(
-        self, term: np.ndarray, learned: np.ndarray, master: Master, count: int, exemplars: int
+        self, term: np.ndarray, learned: np.ndarray, start: np.ndarray, exponent: int, count: int, exemplars: int
     ) -> tuple[int, int]:
         return self.merger.store_copy(term, learned), 0
 
-    def share(self, master: Master, exemplars: int) -> float:
+    def share(self, exponent: int, exemplars: int) -> float:
         return 1.0
 
 
@@ -140,11 +152,11 @@ class Rounded:
         self.merger = merger
 
     def store(
-        self, term: np.ndarray, learned: np.ndarray, master: Master, count: int, exemplars: int
+        self, term: np.ndarray, learned: np.ndarray, start: np.ndarray, exponent: int, count: int, exemplars: int
     ) -> tuple[int, int]:
         return self.merger.store_rounded(term, learned, count, rounding_constant(exemplars)), 0
 
-    def share(self, master: Master, exemplars: int) -> float:
+    def share(self, exponent: int, exemplars: int) -> float:
         return 1 / exemplars
 
 
@@ -186,6 +198,6 @@ def exponent_after(found: Sequence[int]) -> int:
     return LAST_EXPONENT - next(place for place, workers in enumerate(reversed(found)) if workers)
 
 
-def clipped(found: Sequence[int], master: Master) -> int:
-    """Return how many workers' steps were cut."""
-    return sum(found[master.exponent + 2 - FIRST_EXPONENT :])
+def clipped(found: Sequence[int], exponent: int) -> int:
+    """Return how many workers' steps were cut, in a round of this exponent."""
+    return sum(found[exponent + 2 - FIRST_EXPONENT :])

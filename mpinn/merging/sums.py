@@ -79,3 +79,18 @@ def merge(
     total = np.zeros(len(weights), terms.dtype)
     add(total, terms, counts)
     move(rule, weights, moments, total, share, momentum)
+
+
+def go_on(
+    start: np.ndarray, weights: np.ndarray, moments: np.ndarray, term: np.ndarray, unit: float, ahead: float
+) -> None:
+    """Write where a worker goes on from while a merge is under way: see `merging.overlap`.
+
+    start, weights (parameters,) float32; moments (moments of the rule, parameters) float32; term (parameters,) whole
+    numbers of units.
+    """
+    exact = weights.astype(np.float64)
+    for velocity in moments:
+        exact += ahead * velocity.astype(np.float64)
+    exact += unit * term.astype(np.float64)
+    start[:] = exact

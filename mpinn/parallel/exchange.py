@@ -1,138 +1,171 @@
 """How the ranks' workers become one master: through shared memory within a node, or by Allreduce of whole vectors.
 
 Sums are exact (`merging.formats`), so the two give the same bits; they differ in what is moved, and how often it is
-read.
+read. Under --overlap (`merging.overlap`) a round's sums are under way while the next round is learned.
 """
 
+import contextlib
+from abc import ABC, abstractmethod
 from time import perf_counter
-from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from mpinn.merging import formats
-from mpinn.merging.formats import EXPONENTS, FIRST_EXPONENT, Format, Merger
+from mpinn.merging import overlap
+from mpinn.merging.formats import Format, Merger
 from mpinn.merging.master import Master
 from mpinn.parallel.mpi_library import MPI
+from mpinn.parallel.reduction import NOTES, Merged, Notes, Reduction, read_notes
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.shared_memory import shared_memory_free
-from mpinn.parallel.stop_requests import SLOTS, Requests
+from mpinn.parallel.stop_requests import SLOTS
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
 
 MOST = 2**27  # bytes of workers' terms that a node holds at once
 LINE = 64  # bytes of a cache line: no two ranks write to one
-NOTES = SLOTS + EXPONENTS  # numbers that are added up beside the terms: see `Notes`
 
 
-class Merged(NamedTuple):
-    """What the merge of one round returned."""
-
-    requests: Requests  # of all ranks
-    clipped: int  # workers whose steps were cut
-    waited: float  # seconds that this rank was in collectives
-
-
-class Notes:
-    """What a rank tells all others in a round: its requests, and how many of its workers' steps were how large."""
-
-    def __init__(self) -> None:
-        self.numbers = np.zeros(NOTES, np.int64)
-
-    def take(self, weight: int, step: int) -> None:
-        """Note a worker's `sums.largest` of weights and of steps."""
-        if formats.diverged(weight):
-            self.numbers[0] += 1
-        self.numbers[SLOTS + formats.exponent_of(step) - FIRST_EXPONENT] += 1
-
-    def clear(self) -> None:
-        self.numbers[:] = 0
-
-
-def read_notes(total: np.ndarray, master: Master) -> tuple[Requests, int]:
-    """Return the requests of all ranks and the workers whose steps were cut; set the exponent for the next round.
-
-    total (NOTES,): the sum of all ranks' notes.
-    """
-    numbers = total.astype(np.int64).tolist()
-    found = numbers[SLOTS:]
-    clipped = formats.clipped(found, master)
-    master.exponent = formats.exponent_after(found)
-    return Requests(*numbers[:SLOTS]), clipped
-
-
-class Exchange(Protocol):
+class Exchange(ABC):
     """Holds the master, and moves it once a round. Between rounds all ranks have the same master, bit for bit."""
 
     name: str  # as --exchange takes it
     medium: str  # what ranks merge through, in words
-    master: Master
 
+    def __init__(
+        self, world: World, rule: str, merger: Merger, form: Format, master: Master, overlapping: bool
+    ) -> None:
+        self.world, self.rule, self.merger, self.format, self.master = world, rule, merger, form, master
+        self.overlapping = overlapping
+        self.reduction: Reduction | None = None  # of the round whose merge is under way
+        self.ahead = np.empty(len(master.weights) if overlapping else 0, np.float32)
+        self.begun = master.weights  # with what the worker that started last began
+        self.notes = Notes()
+
+    @abstractmethod
     def reassign(self, assignment: list[range]) -> None:
-        """From the next round on the ranks have these workers. Every rank calls it."""
+        """From the next round on the ranks have these workers. Every rank calls it, with no merge under way."""
 
+    @abstractmethod
     def buffer(self, worker: int) -> np.ndarray:
         """Return where a worker of this rank stores the weights that it learns, (parameters,) float32."""
 
-    def stored(self, worker: int, counts: Counts) -> None:
-        """The worker has stored its weights, in a round of so many exemplars."""
+    @abstractmethod
+    def term(self, worker: int) -> np.ndarray:
+        """Return where a worker of this rank has its term, (parameters,)."""
 
-    def forget(self) -> None:
-        """What this rank's workers stored in the round will not be merged: the round will be done again."""
-
+    @abstractmethod
     def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
         """Move the master, once all workers of the round have stored; requests (SLOTS,) int64, of this rank.
 
         Where a weight is not a number or beyond the limit, the requests returned say `diverged`, and the master is
-        useless.
+        useless. To overlap, the master is moved by the round before, of which what is returned tells, and this one's
+        merge gets under way.
         """
 
+    @abstractmethod
+    def settle(self) -> Merged:
+        """Wait for the merge that is under way, and move the master by it."""
 
-class AllreduceExchange:
+    def start(self, worker: int) -> np.ndarray:
+        """Return the weights with which a worker of this rank begins the round, (parameters,) float32."""
+        self.begun = self.master.weights
+        if self.reduction:
+            alone = self.format.share(self.reduction.exponent, int(self.reduction.counts.workers[worker]))
+            overlap.go_on(self.merger, self.ahead, self.master, self.term(worker), alone)
+            self.begun = self.ahead
+        return self.begun
+
+    def stored(self, worker: int, counts: Counts) -> None:
+        """The worker that started last has stored what it learned, in a round of so many exemplars: make its term."""
+        count, exponent = int(counts.workers[worker]), self.master.exponent
+        learned, term = self.buffer(worker), self.term(worker)
+        self.notes.take(*self.format.store(term, learned, self.begun, exponent, count, counts.all))
+
+    def progress(self) -> None:
+        """Let MPI go on with the merge that is under way."""
+        if self.reduction:
+            self.reduction.progress()
+
+    def forget(self) -> None:
+        """What workers have stored will not be merged: the rounds will be done again. Every rank calls it."""
+        if self.reduction:
+            with contextlib.suppress(MPI.Exception):  # of a rank that was lost
+                self.reduction.wait()
+        self.reduction = None
+        self.notes.clear()
+
+    def move(self, weights: np.ndarray, moments: np.ndarray, done: Reduction) -> None:
+        """Move a part of the master by the sums of its terms."""
+        share = self.format.share(done.exponent, done.counts.all)
+        self.merger.move(self.rule, weights, moments, done.sums[:-NOTES], share, self.master.momentum)
+
+
+class AllreduceExchange(Exchange):
     """Every rank sums its workers' terms in its own memory; one Allreduce of the whole vector adds up the ranks'.
 
-    The plain form: nodes may differ, and more workers take no more memory.
+    The plain form: nodes may differ, and more workers take no more memory, but to overlap.
     """
 
     name = "allreduce"
     medium = "Allreduce"
 
-    def __init__(self, world: World, rule: str, merger: Merger, form: Format, master: Master) -> None:
-        self.world, self.rule, self.merger, self.format = world, rule, merger, form
-        self.master = master.copy()
+    def __init__(
+        self,
+        world: World,
+        rule: str,
+        merger: Merger,
+        form: Format,
+        master: Master,
+        assignment: list[range],
+        overlapping: bool,
+    ) -> None:
+        super().__init__(world, rule, merger, form, master.copy(), overlapping)
         self.learned = np.empty(len(master.weights), np.float32)
-        self.term = np.empty((1, len(master.weights)), form.dtype)
         self.sums = np.zeros(len(master.weights) + NOTES, form.dtype)  # of terms, then of notes
-        self.notes = Notes()
+        self.others = self.sums.copy() if overlapping else self.sums  # of the round before
+        self.reassign(assignment)
 
     def reassign(self, assignment: list[range]) -> None:
-        pass  # nothing here depends on it
+        self.workers = assignment[self.world.rank]
+        rows = len(self.workers) if self.overlapping else 1
+        self.terms = np.empty((rows, len(self.master.weights)), self.format.dtype)
 
     def forget(self) -> None:
-        self.sums[:] = 0
-        self.notes.clear()
+        super().forget()
+        self.sums[:] = self.others[:] = 0
 
     def buffer(self, worker: int) -> np.ndarray:
         return self.learned
 
+    def term(self, worker: int) -> np.ndarray:
+        return self.terms[worker - self.workers.start if self.overlapping else 0]
+
     def stored(self, worker: int, counts: Counts) -> None:
-        count = int(counts.workers[worker])
-        self.notes.take(*self.format.store(self.term[0], self.learned, self.master, count, counts.all))
-        self.merger.add(self.sums[:-NOTES], self.term, counts.workers[worker : worker + 1])
+        super().stored(worker, counts)
+        self.merger.add(self.sums[:-NOTES], self.term(worker)[None], counts.workers[worker : worker + 1])
 
     def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
+        exponent = self.master.exponent
+        earlier = self.settle()
         self.notes.numbers[:SLOTS] += requests
         self.sums[-NOTES:] = self.notes.numbers
-        start = perf_counter()
-        self.world.comm.Allreduce(MPI.IN_PLACE, self.sums)
-        waited = perf_counter() - start
-        master, share = self.master, self.format.share(self.master, counts.all)
-        self.merger.move(self.rule, master.weights, master.moments, self.sums[:-NOTES], share, master.momentum)
-        told = read_notes(self.sums[-NOTES:], master)
-        self.forget()
+        self.notes.clear()
+        self.reduction = Reduction(self.world.comm, self.sums, counts, exponent, self.overlapping)
+        self.sums, self.others = self.others, self.sums
+        return earlier if self.overlapping else self.settle()
+
+    def settle(self) -> Merged:
+        done, self.reduction = self.reduction, None
+        if done is None:
+            return Merged()
+        waited = done.wait()
+        self.move(self.master.weights, self.master.moments, done)
+        told = read_notes(done.sums[-NOTES:], done.exponent, self.master)
+        done.sums[:] = 0
         return Merged(*told, waited)
 
 
-class SharedMemoryExchange:
+class SharedMemoryExchange(Exchange):
     """Every worker's term lies in memory that the ranks of its node share, and so does the master.
 
     Each rank has a slice of the weights: there it adds up all of the node's workers, and moves the master. Where there
@@ -145,24 +178,33 @@ class SharedMemoryExchange:
     medium = "memory that ranks share"
 
     def __init__(
-        self, world: World, rule: str, merger: Merger, form: Format, master: Master, assignment: list[range]
+        self,
+        world: World,
+        rule: str,
+        merger: Merger,
+        form: Format,
+        master: Master,
+        assignment: list[range],
+        overlapping: bool,
     ) -> None:
-        self.world, self.rule, self.merger, self.format = world, rule, merger, form
         memory = world.memory
         weights = memory.array(master.weights.shape, np.float32)
         moments = memory.array(master.moments.shape, np.float32)
-        self.master = Master(weights, moments, master.momentum, master.exponent)
+        shared = Master(weights, moments, master.momentum, master.exponent)
+        super().__init__(world, rule, merger, form, shared, overlapping)
         self.board = memory.array((2, world.node.size, NOTES), np.int64)  # of ranks, two rounds in turn
+        self.told = memory.array((2, NOTES), np.int64)  # of all ranks, two rounds in turn
         self.turn = 0
-        self.notes = Notes()
         self.learned = np.empty(len(weights), np.float32)
         line = LINE // np.dtype(form.dtype).itemsize
         lines = -(-len(weights) // line)
         mine = [min(world.node.rank + i, world.slices) for i in (0, 1)]
         first, last = (line * (lines * place // world.slices) for place in mine)
         self.slice = slice(first, min(last, len(weights)))
-        self.sums = np.zeros(self.slice.stop - first + NOTES, form.dtype)  # between nodes: of terms, then of notes
-        self.told = memory.array((NOTES,), np.int64)  # between nodes: all ranks' notes
+        self.has_slice = world.node.rank < world.slices
+        # Without sums of their own, workers' terms are added up and the master moved in one pass.
+        self.at_once = world.nodes == 1 and not overlapping
+        self.sums = np.zeros(self.slice.stop - first + NOTES, form.dtype)  # of terms, then of notes
         # One worker's weights are the next master's; where no other rank reads that meanwhile, they go there at once.
         self.in_place = form.dtype == np.float32 and rule == "mean" and world.size == 1
         if world.node.rank == 0:
@@ -176,29 +218,29 @@ class SharedMemoryExchange:
         self.terms = self.master.weights[None] if self.in_place else self.world.memory.array(size, self.format.dtype)
 
     def buffer(self, worker: int) -> np.ndarray:
-        return self.terms[self.row[worker]] if self.format.dtype == np.float32 else self.learned
+        return self.term(worker) if self.format.dtype == np.float32 else self.learned
 
-    def stored(self, worker: int, counts: Counts) -> None:
-        count, term = int(counts.workers[worker]), self.terms[self.row[worker]]
-        self.notes.take(*self.format.store(term, self.buffer(worker), self.master, count, counts.all))
-
-    def forget(self) -> None:
-        self.notes.clear()  # terms will be written over
+    def term(self, worker: int) -> np.ndarray:
+        return self.terms[self.row[worker]]
 
     def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
-        board = self.board[self.turn]
-        self.turn = 1 - self.turn  # a rank may be in the next round before another has read this one's
+        exponent = self.master.exponent  # of the terms that are there now
         self.notes.numbers[:SLOTS] += requests
-        board[self.world.node.rank] = self.notes.numbers
+        self.board[self.turn, self.world.node.rank] = self.notes.numbers
         self.notes.clear()
         waited = self.barrier()
-        if self.world.nodes == 1:
-            self.move_slice(counts)
-        elif self.world.node.rank < self.world.slices:
-            waited += self.move_slice_between_nodes(counts, board)
-        waited += self.barrier()
-        notes = board.sum(axis=0) if self.world.nodes == 1 else self.told
-        return Merged(*read_notes(notes, self.master), waited)
+        if self.overlapping:
+            done = self.reduction
+            waited += self.land(done)
+            self.reduction = self.send(counts, exponent)
+        else:
+            done = self.send(counts, exponent)
+            waited += self.land(done)
+        return self.moved(done, waited)
+
+    def settle(self) -> Merged:
+        done, self.reduction = self.reduction, None
+        return self.moved(done, self.land(done)) if done else Merged()
 
     def barrier(self) -> float:
         """Wait for the ranks of the node; return for how many seconds."""
@@ -206,41 +248,55 @@ class SharedMemoryExchange:
         self.world.node.Barrier()
         return perf_counter() - start
 
-    def move_slice(self, counts: Counts) -> None:
-        """Move this rank's slice of the master, unless what was learned is there already."""
-        mine, master = self.slice, self.master
-        if not self.in_place and mine.start < mine.stop:
-            self.merger.merge(
-                self.rule,
-                master.weights[mine],
-                master.moments[:, mine],
-                self.terms[:, mine],
-                counts.workers[self.workers],
-                self.format.share(master, counts.all),
-                master.momentum,
-            )
+    def send(self, counts: Counts, exponent: int) -> Reduction:
+        """Add up the terms of this rank's slice, and hand the sums over to the ranks of other nodes, if there are."""
+        if self.has_slice and not self.at_once:
+            self.sums[:-NOTES] = 0
+            self.sums[-NOTES:] = self.board[self.turn].sum(axis=0)
+            self.merger.add(self.sums[:-NOTES], self.terms[:, self.slice], counts.workers[self.workers])
+        comm = self.world.across if self.world.nodes > 1 and self.has_slice else None
+        return Reduction(comm, self.sums, counts, exponent, self.overlapping)
 
-    def move_slice_between_nodes(self, counts: Counts, board: np.ndarray) -> float:
-        """As `move_slice`, and tell the ranks of this node all nodes' notes; return the seconds in Allreduce."""
+    def land(self, done: Reduction | None) -> float:
+        """Move this rank's slice of the master; return for how many seconds it waited for sums."""
+        if done is None:
+            return 0.0
+        waited = done.wait()
         mine, master = self.slice, self.master
-        self.sums[:-NOTES] = 0
-        self.sums[-NOTES:] = board.sum(axis=0)
-        self.merger.add(self.sums[:-NOTES], self.terms[:, mine], counts.workers[self.workers])
-        start = perf_counter()
-        self.world.across.Allreduce(MPI.IN_PLACE, self.sums)
-        spent = perf_counter() - start
-        if self.world.node.rank == 0:
-            self.told[:] = self.sums[-NOTES:]
-        if mine.start < mine.stop:
-            share = self.format.share(master, counts.all)
-            arrays = (master.weights[mine], master.moments[:, mine], self.sums[:-NOTES])
-            self.merger.move(self.rule, *arrays, share, master.momentum)
-        return spent
+        if self.world.node.rank == 0 and not self.at_once:
+            self.told[self.turn] = done.sums[-NOTES:]
+        if mine.start == mine.stop or self.in_place:
+            return waited
+        weights, moments = master.weights[mine], master.moments[:, mine]
+        if self.at_once:
+            terms, counts = self.terms[:, mine], done.counts.workers[self.workers]
+            share = self.format.share(done.exponent, done.counts.all)
+            self.merger.merge(self.rule, weights, moments, terms, counts, share, master.momentum)
+        else:
+            self.move(weights, moments, done)
+        return waited
+
+    def moved(self, done: Reduction | None, waited: float) -> Merged:
+        """Wait for the ranks of the node; return what their merge told, if it moved the master."""
+        turn = self.turn
+        waited += self.barrier()
+        self.turn = 1 - turn  # a rank may be in the next round before another has read this one's
+        if done is None:
+            return Merged(waited=waited)
+        notes = self.board[turn].sum(axis=0) if self.at_once else self.told[turn]
+        return Merged(*read_notes(notes, done.exponent, self.master), waited)
 
 
 def choose(
-    name: str, world: World, rule: str, merger: Merger, form: Format, master: Master, assignment: list[range]
-) -> AllreduceExchange | SharedMemoryExchange:
+    name: str,
+    world: World,
+    rule: str,
+    merger: Merger,
+    form: Format,
+    master: Master,
+    assignment: list[range],
+    overlapping: bool,
+) -> Exchange:
     """Return the exchange `name`; 'auto' takes shared memory where there is room.
 
     The exchange begins with a copy of the master, which is equal on all ranks. Raises UsageError, on every rank, where
@@ -252,9 +308,8 @@ def choose(
         problem = next(filter(None, world.comm.allgather(mine)), "")
     if name == "shared-memory" and problem:
         raise UsageError(f"--exchange shared-memory: {problem}; take --exchange allreduce").on_every_rank()
-    if name == "allreduce" or problem:
-        return AllreduceExchange(world, rule, merger, form, master)
-    return SharedMemoryExchange(world, rule, merger, form, master, assignment)
+    chosen = AllreduceExchange if name == "allreduce" or problem else SharedMemoryExchange
+    return chosen(world, rule, merger, form, master, assignment, overlapping)
 
 
 def shared_memory_problem(world: World, form: Format, master: Master, assignment: list[range]) -> str:

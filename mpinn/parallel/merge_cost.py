@@ -13,24 +13,35 @@ from mpinn.parallel.stop_requests import SLOTS
 ROUNDS = 9
 
 
-def measure(team: Team) -> MergeCost:
-    """Learn and merge the first round several times over; the team is of no use afterwards. Every rank calls it."""
+def measure(team: Team, overlapping: Team | None = None) -> MergeCost:
+    """Learn and merge the first round several times over; the teams are of no use afterwards. Every rank calls it.
+
+    overlapping: the same team under --overlap, where it may hide something.
+    """
+    learn, merge = seconds(team)
+    exposed = None if overlapping is None else max(0.0, sum(seconds(overlapping)) - learn)
+    return MergeCost(*team.world.comm.bcast((learn / team.schedule.worker_batch, merge, exposed)))
+
+
+def seconds(team: Team) -> tuple[float, float]:
+    """Return the median of the seconds of learning, and of merging what need not be waited for any more."""
     world, counts = team.world, team.schedule.counts(0)
     batches = team.scatter_batches(epoch=1)[0]
+    asked = np.zeros(SLOTS, np.int64)
 
-    def seconds(work: Callable[[], object]) -> float:
+    def timed(work: Callable[[], object]) -> float:
         world.comm.Barrier()
         start = perf_counter()
         work()
         world.comm.Barrier()
         return perf_counter() - start
 
-    spent = [
-        (
-            seconds(lambda: team.learn(batches, counts, 1, 0)),
-            seconds(lambda: team.exchange.merge(counts, np.zeros(SLOTS, np.int64))),
-        )
-        for _ in range(ROUNDS)
-    ]
+    spent = []
+    for _ in range(ROUNDS):
+        learn = timed(lambda: team.learn(batches, counts, 1, 0))
+        if team.exchange.reduction:
+            team.exchange.reduction.wait()
+        spent.append((learn, timed(lambda: team.exchange.merge(counts, asked))))
+    team.exchange.settle()
     learn, merge = (median(column) for column in zip(*spent, strict=True))
-    return MergeCost(*world.comm.bcast((learn / team.schedule.worker_batch, merge)))
+    return learn, merge

@@ -17,10 +17,11 @@ class RoundLearned(NamedTuple):
 
 
 class RoundMerged(NamedTuple):
-    """An event: the master has moved."""
+    """An event: the round's workers have handed their steps over, and the master has moved."""
 
     epoch: int
     round: int
+    settled: bool  # whether no merge is left under way: a run can go on from here
     clipped: int  # workers whose steps were cut
     waited: float  # seconds that this rank was in collectives
 

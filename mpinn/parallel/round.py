@@ -13,12 +13,12 @@ import numpy as np
 from mpinn.config import Settings
 from mpinn.datasets import Dataset
 from mpinn.kernels import Kernel
-from mpinn.merging import formats
+from mpinn.merging import formats, overlap
 from mpinn.merging.master import Master
 from mpinn.parallel import exchange, fault_injection
-from mpinn.parallel.exchange import Merged
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
+from mpinn.parallel.reduction import Merged
 from mpinn.parallel.schedule import Counts, Schedule, assign, assign_by_speed, epoch_order
 from mpinn.parallel.stop_requests import SLOTS, Listener, Requests
 from mpinn.parallel.world import Member, World
@@ -29,7 +29,7 @@ BLOCK = 1000  # exemplars classified at a time; fixed, so that no rounding depen
 class Progress(NamedTuple):
     """What a stretch of rounds within one epoch came to."""
 
-    round: int  # rounds of the epoch done so far
+    round: int  # rounds of the epoch done so far, with no merge under way
     seconds: float
     phases: np.ndarray  # (ranks, len(PHASES)) seconds
     clipped: int  # worker batches whose steps the merges cut
@@ -59,44 +59,49 @@ class Team:
         self.schedule = Schedule(len(data.train_labels), settings.workers, settings.worker_batch)
         self.assignment = assign(settings.workers, world.size)
         form = formats.choose(settings.merge_format, kernel.merger, settings.workers, settings.worker_batch)
+        self.overlap = settings.overlap
         self.exchange = exchange.choose(
-            settings.exchange, world, settings.merge, kernel.merger, form, master, self.assignment
+            settings.exchange, world, settings.merge, kernel.merger, form, master, self.assignment, self.overlap
         )
+        # What the run goes back to where rounds have to be done again.
+        self.settled = self.exchange.master.copy() if world.fault_tolerant or self.overlap else self.exchange.master
         self.fault = fault_injection.from_environment()
         self.check_every = settings.check_replicas or self.schedule.rounds  # rounds
 
     @property
     def master(self) -> Master:
-        return self.exchange.master
+        """The master after the last round that left no merge under way: the state of the run."""
+        return self.settled
 
     @property
     def workers(self) -> range:
         """The workers of this rank."""
         return self.assignment[self.world.rank]
 
-    def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
-        """Move the master, on all ranks or on none: where one is lost meanwhile, the master is what it was."""
-        if not self.world.fault_tolerant:
-            return self.exchange.merge(counts, requests)
-        before = self.master.copy()
-        try:
-            merged = self.exchange.merge(counts, requests)
-            self.world.agree()
-        except Exception:
-            self.master.become(before)
-            raise
+    def merge(self, counts: Counts, requests: np.ndarray, settle: bool) -> Merged:
+        """Merge a round; leave no merge under way where `settle`.
+
+        Where ranks may be lost it succeeds on all or on none.
+        """
+        merged = self.exchange.merge(counts, requests)
+        if self.overlap and settle:
+            merged = merged.also(self.exchange.settle())
+        self.world.agree()
+        if settle and self.settled is not self.exchange.master and not merged.requests.diverged:
+            self.settled.become(self.exchange.master)
         return merged
 
     def regroup(self) -> None:
-        """Share out the workers among the ranks that are left."""
+        """Share out the workers among the ranks that are left, which go on from `master`."""
         self.assignment = assign(self.schedule.workers, self.world.size)
-        self.exchange.reassign(self.assignment)
         self.exchange.forget()
+        self.exchange.reassign(self.assignment)
+        self.exchange.master.become(self.settled)
 
     def compare_replicas(self) -> None:
         """Raise ReplicaError, on every rank, unless all ranks have the same master, bit for bit."""
         mine = 0
-        for part in self.master.bytes:
+        for part in self.exchange.master.bytes:
             mine = zlib.crc32(part, mine)
         gathered = np.empty(self.world.size, np.uint32)
         self.world.comm.Allgather(np.array([mine], np.uint32), gathered)
@@ -111,7 +116,8 @@ class Team:
     def go_back(self, master: Master) -> None:
         """Go on from another master. Every rank calls it, once none reads the old one any more."""
         self.exchange.forget()
-        self.master.become(master)
+        self.settled.become(master)
+        self.exchange.master.become(master)
         self.world.comm.Barrier()
 
     def balance(self, phases: np.ndarray) -> None:
@@ -154,7 +160,7 @@ class Team:
         stays = np.zeros(self.schedule.rounds)  # seconds in the collective
         requests, asked = Requests(), np.zeros(SLOTS, np.int64)
         clipped = 0
-        done = first_round
+        done = settled = first_round
         while done < self.schedule.rounds:
             begun = perf_counter()
             counts = self.schedule.counts(done)
@@ -163,17 +169,21 @@ class Team:
             self.listener.write_to(asked)
             if ((epoch - 1) * self.schedule.rounds + done + 1) % self.check_every == 0:
                 self.compare_replicas()  # before the merge: after it, what went wrong is in everybody's mean
-            merged = self.merge(counts, asked)
-            requests, stays[done] = merged.requests, merged.waited
+            settle = not self.overlap or overlap.settles(done + 1, self.schedule.rounds)
+            merged = self.merge(counts, asked, settle)
+            requests, stays[done] = requests.also(merged.requests), merged.waited
             phases[:2] += learning
             phases[2] += perf_counter() - begun - sum(learning) - stays[done]
             if requests.diverged:
                 break
             done += 1
+            settled = done if settle else settled
             clipped += merged.clipped
-            tell(RoundMerged(epoch, done, merged.clipped, merged.waited))
-            if any(requests):
+            tell(RoundMerged(epoch, done, settle, merged.clipped, merged.waited))
+            if requests.stop or (settle and any(requests)):  # a snapshot can wait until no merge is under way
                 break
+        if settled < done and not requests.diverged:
+            self.go_back(self.settled)
         seconds = perf_counter() - start
         shortest = np.empty_like(stays)
         self.world.comm.Allreduce(stays, shortest, MPI.MIN)
@@ -182,7 +192,7 @@ class Team:
         gathered = np.empty((self.world.size, len(phases)))
         self.world.comm.Allgather(phases, gathered)
         self.world.agree()
-        return Progress(done, seconds, gathered, clipped, requests)
+        return Progress(settled, seconds, gathered, clipped, requests)
 
     def learn(self, batches: np.ndarray, counts: Counts, epoch: int, round_: int) -> tuple[float, float]:
         """Let this rank's workers learn their batches of a round. Return seconds spent thinking and training.
@@ -190,18 +200,19 @@ class Team:
         batches (workers here, worker_batch) int32.
         """
         of_run = (epoch - 1) * self.schedule.rounds + round_ + 1
-        self.fault = self.fault.strike(self.world.start_rank, of_run, self.master.weights)
+        self.fault = self.fault.strike(self.world.start_rank, of_run, self.exchange.master.weights)
         think = train = 0.0
         for batch, worker in zip(batches, self.workers, strict=True):
             count = counts.workers[worker]
             if count == 0:
                 continue
             thought, trained = self.kernel.learner.learn(
-                self.master.weights,
+                self.exchange.start(worker),
                 self.data.train_images,
                 self.data.train_labels,
                 batch[:count],
                 self.exchange.buffer(worker),
+                self.exchange.progress if self.overlap else None,
             )
             think += thought
             train += trained
@@ -219,7 +230,7 @@ class Team:
         for number, (images, labels) in enumerate(sets):
             blocks = assign(-(-len(labels) // BLOCK), self.world.size)[self.world.rank]
             for start in range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(labels)), BLOCK):
-                chosen = self.kernel.learner.classify(self.master.weights, images[start : start + BLOCK])
+                chosen = self.kernel.learner.classify(self.exchange.master.weights, images[start : start + BLOCK])
                 counts[number] += np.count_nonzero(chosen == labels[start : start + BLOCK])
         self.listener.write_to(counts[2:])
         self.world.comm.Allreduce(MPI.IN_PLACE, counts)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mpinn.config import Settings
-from mpinn.merging import block_momentum
+from mpinn.merging import law
 from mpinn.merging.master import Master
 from mpinn.parallel import phases
 from mpinn.system.errors import MpinnError
@@ -122,7 +122,7 @@ def after_divergence(state: RunState, settings: Settings, round_: int, seen: str
     for row in reversed(state.epochs):
         if row["epoch"] >= epoch:
             partial = phases.add(partial, phases.part_of(row))
-    lower = block_momentum.lowered(momentum, settings.workers, settings.worker_batch)
+    lower = law.of(settings.overlap).lowered(momentum, settings.workers, settings.worker_batch)
     answer = {"epoch": state.epoch, "round": round_, "seen": seen, "back_to_epoch": epoch, "block_momentum": lower}
     return replace(
         state,

@@ -134,7 +134,7 @@ class Run:
 
     def follow(self, event: Event) -> None:
         """Note the rounds that are done, and pass the event on."""
-        if isinstance(event, RoundMerged):
+        if isinstance(event, RoundMerged) and event.settled:
             self.state.round = event.round
         self.tell(event)
 

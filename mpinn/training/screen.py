@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from mpinn.config import Settings
-from mpinn.merging import block_momentum
+from mpinn.merging import law
 from mpinn.model.network import weights_sha256
 from mpinn.parallel.phases import PHASES, RoundMerged
 from mpinn.parallel.schedule import Schedule
@@ -52,7 +52,7 @@ def head(settings: Settings, facts: Facts, medium: str) -> dict[str, str]:
         "workers": f"{settings.workers} on {counted(environment['ranks'], 'rank')}, "
         f"worker batch {settings.worker_batch}, {counted(rounds, 'round')} an epoch"
         + (f" (a merge takes as long as {cost.merge / cost.exemplar:.1f} exemplars)" if cost else ""),
-        "merge": f"{merge}, through {medium}",
+        "merge": f"{merge}, through {medium}" + (", while the next round is learned" if settings.overlap else ""),
         "ranks": "; ".join(map(where, environment["nodes"]))
         + (", oversubscribed" if environment["oversubscribed"] else ", not oversubscribed"),
         "MPI": f"{mpi['vendor']} {mpi['version']}, waiting: {environment['wait_policy']}",
@@ -89,17 +89,18 @@ def merge_hint(settings: Settings) -> str:
         return f"hint: under the plain mean {workers} workers learn slowly; try --merge block-momentum"
     if momentum is None:
         return ""
-    most = block_momentum.most_worker_batch(workers)
+    limits = law.of(settings.overlap)
+    most = limits.most_worker_batch(workers)
     remembered = workers * batch / (1 - momentum)
     if batch > most:
         return (
             f"hint: {workers} workers with a worker batch of more than {most} learn more slowly than one, or diverge; "
             f"try --worker-batch {most}, or auto"
         )
-    if remembered > 1.01 * block_momentum.MEMORY:
+    if remembered > 1.01 * limits.memory:
         return (
             f"hint: block momentum {momentum:g} remembers {remembered:,.0f} exemplars; beyond "
-            f"{block_momentum.MEMORY:,} it may diverge: leave out --block-momentum and --learning-rate-scale"
+            f"{limits.memory:,} it may diverge: leave out --block-momentum and --learning-rate-scale"
         )
     return ""
 

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -184,23 +185,31 @@ def resolve_settings(
 ) -> tuple[Settings, MergeCost | None]:
     """Return the settings of a run on these ranks, and the cost of a merge where --worker-batch auto needs it.
 
-    Under `auto` that cost is measured with a first worker batch, and the worker batch chosen by it. Raises UsageError,
-    on every rank.
+    Under `auto` that cost is measured with a first worker batch; by it the worker batch is chosen, and whether merges
+    overlap where they go between hosts. Raises UsageError, on every rank.
     """
     exemplars = len(data.train_labels)
 
-    def resolved(batch: int) -> Settings:
-        resolve = partial(config.resolve, options, batch, data.pixels, data.classes, exemplars, world.size)
+    def resolved(batch: int, overlap: bool = options.overlap) -> Settings:
+        asked = replace(options, overlap=overlap)
+        resolve = partial(config.resolve, asked, batch, data.pixels, data.classes, exemplars, world.size)
         return world.on_root(resolve)
 
     if isinstance(options.worker_batch, int):
         return resolved(options.worker_batch), None
     first = resolved(max(1, min(FIRST_BATCH, exemplars // resolved(1).workers)))
     kernel = world.on_all(partial(choose_kernel, first))
+    ways = [False, True] if world.nodes > 1 and config.can_overlap(first) else [False]
     with world.borrowed_memory():
-        team = Team(world, first, kernel, data, RunState.beginning(first).master, listener)
-        cost = merge_cost.measure(team)
-    return resolved(worker_batch.cheapest(cost, worker_batch.largest(first.merge, first.workers, exemplars))), cost
+        teams = [
+            Team(world, replace(first, overlap=way), kernel, data, RunState.beginning(first).master, listener)
+            for way in ways
+        ]
+        cost = merge_cost.measure(*teams)
+    largest = partial(worker_batch.largest, first.merge, first.workers, exemplars)
+    if options.overlap:
+        return resolved(worker_batch.cheapest(cost, largest(overlap=True), overlap=True)), cost
+    return resolved(*worker_batch.choose(cost, largest(overlap=False), largest(overlap=True))), cost
 
 
 def choose_kernel(settings: Settings) -> Kernel:

@@ -12,7 +12,7 @@ from mpinn.merging.rules import RULES
 from mpinn.system.errors import UsageError
 from mpinn.system.schema import entry, read
 
-SCHEMA_VERSION = 4  # 2, which knew block momentum's velocity only, and 3, of float64 merges, are read, too
+SCHEMA_VERSION = 5  # 2, which knew block momentum's velocity only, 3, of float64 merges, and 4 are read, too
 MOST_EPOCHS = 20_000  # of a history: of a longer run the last ones are kept
 MOST_ROUNDS = 2**31 - 1
 SECONDS: dict[str, Any] = dict(unit="s")  # differences of clocks: a hair below 0 is no lie
@@ -138,8 +138,9 @@ def checked(content: Any) -> tuple[Header, dict[str, Any]]:
 def as_now(content: dict[str, Any]) -> dict[str, Any]:
     """Return a header of an earlier schema as one of today."""
     schema = content.get("schema_version")
-    if schema in (2, 3) and isinstance(content.get("settings"), dict):
-        content = content | {"settings": {"merge_format": "float64"} | content["settings"]}
+    if schema in (2, 3, 4) and isinstance(content.get("settings"), dict):
+        then = {"overlap": False} | ({} if schema == 4 else {"merge_format": "float64"})
+        content = content | {"settings": then | content["settings"]}
     if schema != 2:
         return content
     velocity = content.get("velocity")

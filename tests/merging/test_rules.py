@@ -39,10 +39,10 @@ def test_native_and_numpy_give_the_same_bits(
         before = Master(start, remembered, momentum)
         terms = np.zeros((len(counts), size), form.dtype)
         noted = [
-            form.store(term, one, before, count, sum(counts))
+            form.store(term, one, before.weights, before.exponent, count, sum(counts))
             for term, one, count in zip(terms, learned, counts, strict=True)
         ]
-        share = form.share(before, sum(counts))
+        share = form.share(before.exponent, sum(counts))
         total = np.zeros(size, form.dtype)
         merger.add(total, terms, numbers)
         by_steps, at_once, sliced = (before.copy() for _ in range(3))

@@ -13,10 +13,11 @@ from mpi4py import MPI
 from mpinn import config, kernels
 from mpinn.config import Options
 from mpinn.datasets import Dataset
+from mpinn.merging import formats, overlap
 from mpinn.merging.master import Master
 from mpinn.merging.rules import RULES, Rule
 from mpinn.model.network import Network
-from mpinn.parallel import exchange
+from mpinn.parallel import exchange, reduction
 from mpinn.parallel import round as round_module
 from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.round import ReplicaError, Team
@@ -37,6 +38,7 @@ def team(
     through: str = "auto",
     data: Dataset = DIGITS,
     merge: str = "",
+    overlapping: bool = False,
 ) -> Team:
     """Return the ranks of a world, ready for their first round."""
     merge = merge or ("block-momentum" if momentum else "mean")
@@ -48,6 +50,7 @@ def team(
         block_momentum=momentum or None,
         exchange=through,
         kernel=kernel,
+        overlap=overlapping,
     )
     settings = config.resolve(options, batch, 144, 5, len(data.train_labels), world.size)
     chosen = kernels.choose(kernel, settings.network, settings.step, settings.l1, settings.l2, merge)
@@ -225,7 +228,7 @@ def test_time_is_accounted_for(world: World) -> None:
 def test_every_second_of_a_round_is_in_one_phase(world: World, through: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that each reading moves on, faster on higher ranks: so what each rank must read is known."""
     ticks = itertools.count(0, 1 + world.rank)
-    for module in (round_module, exchange):
+    for module in (round_module, exchange, reduction):
         monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
     learners = team(world, workers=2 * world.size, through=through)
     taken = np.zeros(2)
@@ -317,3 +320,143 @@ def test_a_replica_that_differs_in_any_number_is_named(world: World, part: str) 
         getattr(learners.master, part).reshape(-1)[3] += 1
     with pytest.raises(ReplicaError, match=r"^rank 1 on [^,]*$"):
         learners.compare_replicas()
+
+
+def overlapped_by_hand(workers: int, momentum: float, epochs: int, settle: int) -> np.ndarray:
+    """Return the weights that overlapping comes to, one worker after another: `merging.overlap` in a few lines."""
+    alone = team(World(MPI.COMM_SELF), workers=workers, momentum=momentum, through="allreduce")
+    form, master, schedule = alone.exchange.format, alone.master.copy(), alone.schedule
+    learner, merger = alone.kernel.learner, alone.kernel.merger
+    learned, digits_ = np.empty_like(master.weights), (DIGITS.train_images, DIGITS.train_labels)
+    rule = "block-momentum" if momentum else "mean"
+    for epoch in range(1, epochs + 1):
+        batches = alone.scatter_batches(epoch)
+        earlier: tuple[np.ndarray, Any, int, list[int]] | None = None
+
+        def land(terms: np.ndarray, counts: Any, exponent: int, sizes: list[int]) -> None:
+            share = form.share(exponent, counts.all)
+            merger.merge(rule, master.weights, master.moments, terms, counts.workers, share, momentum)
+            master.exponent = max(sizes)
+
+        for round_ in range(schedule.rounds):
+            counts, exponent = schedule.counts(round_), master.exponent
+            terms, sizes = np.zeros((workers, len(learned)), form.dtype), []
+            for worker in range(workers):
+                count = int(counts.workers[worker])
+                if not count:
+                    continue
+                start = master.weights.copy()
+                if earlier:
+                    own = earlier[0][worker] * form.share(earlier[2], 20)
+                    ahead = sum(0.5 * momentum * one.astype(float) for one in master.moments)
+                    start = (start.astype(float) + ahead + own).astype(np.float32)
+                learner.learn(start, *digits_, batches[round_, worker, :count], learned)
+                _, step = form.store(terms[worker], learned, start, exponent, count, counts.all)
+                sizes.append(formats.exponent_of(step))
+            if earlier:
+                land(*earlier)
+            earlier = terms, counts, exponent, sizes
+            if (round_ + 1) % settle == 0 or round_ + 1 == schedule.rounds:
+                land(*earlier)
+                earlier = None
+    return master.weights
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8, 16, 51])
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+def test_overlapping_gives_the_bits_of_its_definition_on_any_ranks(
+    world: World, workers: int, momentum: float, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap, "SETTLE", 4)
+    right = overlapped_by_hand(workers, momentum, 2, 4)
+    plain = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum)
+    parallel = trained(world, 2, workers=workers, momentum=momentum, through=through, overlapping=True)
+    assert parallel.exchange.name == through
+    assert np.array_equal(right, plain.master.weights) == (plain.schedule.rounds == 1)
+    assert np.array_equal(parallel.master.weights, right)
+    assert np.array_equal(parallel.exchange.master.weights, right)
+
+
+@pytest.mark.mpi(min_size=3)
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_overlapping_gives_the_same_bits_on_nodes_with_different_numbers_of_ranks(
+    world: World, momentum: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap, "SETTLE", 4)
+    right = overlapped_by_hand(7, momentum, 3, 4)
+    for size in (1, 2, world.size - 1):
+        nodes = Nodes(world.comm, size)
+        parallel = trained(nodes, 2, workers=7, momentum=momentum, overlapping=True)
+        assert parallel.exchange.name == "shared-memory" and nodes.nodes > 1
+        parallel.balance(np.ones((world.size, 4)) * (1 + np.arange(world.size)[:, None]))
+        parallel.train(3, 0, ignore)
+        assert np.array_equal(parallel.master.weights, right)
+        nodes.memory.free()
+
+
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+def test_a_request_while_a_merge_is_under_way_leaves_the_run_where_none_was(
+    world: World, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To stop it does so at once. Whoever goes on from there comes to the same bits."""
+    monkeypatch.setattr(overlap, "SETTLE", 3)
+    whole = trained(world, 1, workers=4, through=through, overlapping=True)
+    learners = team(world, workers=4, through=through, overlapping=True)
+    told: list[RoundMerged] = []
+
+    def ask(event: Any) -> None:
+        if isinstance(event, RoundMerged):
+            told.append(event)
+            if len(told) == 3 and world.root:
+                signal.raise_signal(signal.SIGINT)
+
+    first = learners.train(1, 0, ask)
+    assert first.requests.stop == "interrupt"
+    assert first.round == 3 and max(event.round for event in told) > 3
+    assert [event.round for event in told if event.settled] == [3]
+    assert np.array_equal(learners.exchange.master.weights, learners.master.weights)
+    others = team(world, workers=4, through=through, overlapping=True)
+    others.go_back(learners.master.copy())
+    for going_on in (learners, others):
+        going_on.listener = Listener(None)
+        assert going_on.train(1, first.round, ignore).round == going_on.schedule.rounds
+        assert np.array_equal(going_on.master.weights, whole.master.weights)
+
+
+def test_a_snapshot_is_taken_once_no_merge_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "SETTLE", 6)
+    whole = trained(world, 1, workers=4, overlapping=True)
+    learners = team(world, workers=4, overlapping=True)
+    told: list[int] = []
+
+    def ask(event: Any) -> None:
+        if isinstance(event, RoundMerged):
+            told.append(event.round)
+            if event.round == 2 and world.root:
+                signal.raise_signal(signal.SIGUSR1)
+
+    first = learners.train(1, 0, ask)
+    assert first.requests.snapshot == 1 and first.round == 6
+    learners.train(1, first.round, ask)
+    assert told == list(range(1, learners.schedule.rounds + 1))  # nothing was done twice
+    assert np.array_equal(learners.master.weights, whole.master.weights)
+
+
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+def test_runaway_weights_are_noticed_a_round_later(world: World, through: str) -> None:
+    learners = team(world, workers=2 * world.size, through=through, overlapping=True)
+    stored = learners.exchange.stored
+
+    def run_away(worker: int, counts: Any) -> None:
+        learners.exchange.buffer(worker)[17] = np.nan
+        stored(worker, counts)
+
+    if world.rank == world.size - 1:
+        learners.exchange.stored = run_away  # type: ignore[method-assign]
+    told: list[Any] = []
+    progress = learners.train(1, 0, told.append)
+    assert progress.round == 0 and progress.requests.diverged
+    if learners.schedule.rounds > 1:
+        assert [event.round for event in told if isinstance(event, RoundMerged)] == [1]
+    assert np.isfinite(learners.master.weights).all()  # what the run goes back to

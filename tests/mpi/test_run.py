@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from mpinn import config
 from mpinn.config import Options
-from mpinn.merging import formats, sums, worker_batch
+from mpinn.merging import formats, overlap, sums, worker_batch
 from mpinn.merging.worker_batch import MergeCost
 from mpinn.parallel.phases import PHASES, RoundMerged
 from mpinn.parallel.round import Progress
@@ -81,6 +81,37 @@ def test_resumed_on_another_number_of_ranks_the_weights_are_the_same(
     accuracies = [(row["epoch"], row["train_accuracy"], row["test_accuracy"]) for row in said["epochs"]]
     assert accuracies == [(row["epoch"], row["train_accuracy"], row["test_accuracy"]) for row in expected["epochs"]]
     assert said["total_seconds"] > sum(row["train_seconds"] for row in said["epochs"][:stop])
+
+
+def test_a_run_that_stops_with_a_merge_under_way_goes_on_to_the_same_weights(
+    world: World, data: Path, shared_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another number of ranks; and a snapshot in the middle changes nothing."""
+    monkeypatch.setattr(overlap, "SETTLE", 5)
+    options = ("--data", data, "--merge", "block-momentum", "--workers", 4, "--worker-batch", 10, "--overlap")
+    folder, paths = shared_tmp_path / "snapshots", [shared_tmp_path / f"{n}.json" for n in ("whole", "cut", "parts")]
+    run(world, *options, "--epochs", 3, "--result", paths[0])
+
+    def cut(number: int, *more: object) -> Run:
+        stopped = prepare(world, "--quiet", *options, "--epochs", 3, *more)
+
+        def ask(event: Event) -> None:
+            if isinstance(event, RoundMerged) and (event.epoch, event.round) == (2, 7) and world.root and number:
+                os.kill(os.getpid(), number)
+
+        stopped.observers = [*stopped.observers, ask]
+        stopped.train()
+        return stopped
+
+    cut(signal.SIGUSR1, "--result", paths[1])
+    stopped = cut(signal.SIGTERM, "--checkpoint", folder)
+    assert (stopped.state.epoch, stopped.state.round) == (2, 5)
+    if world.root:
+        alone = ("--resume", folder, "--data", data, "--epochs", 3, "--result", paths[2])
+        run(World(MPI.COMM_SELF), *alone)
+    whole, others = result(world, paths[0]), [result(world, path) for path in paths[1:]]
+    assert [rows(other) for other in others] == [rows(whole)] * 2
+    assert others[1]["config"]["overlap"]
 
 
 def test_the_seconds_of_an_epoch_are_those_of_all_its_parts(world: World, data: Path) -> None:
@@ -294,7 +325,9 @@ def test_the_worker_batch_follows_the_cost_of_a_merge(world: World, data: Path, 
     said = result(world, path)
     assert said["price"]["merge"] > 0 and said["price"]["exemplar"] > 0
     batch = said["config"]["worker_batch"]
-    assert batch == worker_batch.cheapest(MergeCost(**said["price"]), 1010 // 8)
+    cost = MergeCost(**said["price"])
+    assert cost.exposed is None and not said["config"]["overlap"]  # on one node
+    assert batch == worker_batch.cheapest(cost, 1010 // 8, overlap=False)
     run(world, "--data", data, "--workers", 8, "--worker-batch", batch, "--epochs", 2, "--result", path)
     assert result(world, path)["weights_sha256"] == said["weights_sha256"]
     run(world, *options[:-2], "--resume", shared_tmp_path / "snapshots", "--epochs", 3, "--result", path)

@@ -10,7 +10,7 @@ import pytest
 
 from mpinn import config
 from mpinn.config import Options, Settings
-from mpinn.merging import block_momentum
+from mpinn.merging import law
 from mpinn.system.errors import MpinnError
 from mpinn.training import recovery
 from mpinn.training.snapshots import Snapshot
@@ -54,7 +54,7 @@ def test_a_divergence_goes_back_to_the_good_weights_with_less_momentum() -> None
     assert as_bytes(before) == as_bytes(kept)  # nothing was changed
     assert (after.epoch, after.round, after.good_epoch) == (3, 0, 3)
     assert np.array_equal(after.master.weights, before.good) and not after.master.moments.any()
-    lower = block_momentum.lowered(before.master.momentum, 16, 100)
+    lower = law.USUAL.lowered(before.master.momentum, 16, 100)
     assert after.master.momentum == lower < before.master.momentum
     (answer,) = after.divergences
     assert after.good is not None and np.array_equal(after.good, before.good)

@@ -126,16 +126,18 @@ def test_a_rule_with_two_vectors_needs_nothing_here(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "merge, digest",
+    "schema, merge, form, digest",
     [
-        ("mean", "160a073b883e0f86ebdc266bd42e98c28f2af713d35ff76753bc4ea28766778a"),
-        ("block-momentum", "51be9224908453710b7510c286cfc3c1d24629a12282d0fb58ddcc48c89f40c1"),
+        (2, "mean", "float64", "160a073b883e0f86ebdc266bd42e98c28f2af713d35ff76753bc4ea28766778a"),
+        (2, "block-momentum", "float64", "51be9224908453710b7510c286cfc3c1d24629a12282d0fb58ddcc48c89f40c1"),
+        (4, "block-momentum", "int16", "729e11bfce9dfebe3f579b1c533e30715d01d7d42f2af05c40cc437d33a06404"),
     ],
 )
-def test_a_snapshot_of_the_schema_before_is_read(merge: str, digest: str) -> None:
-    """Written by mpinn at commit 534412d, after two epochs of the digits of these tests."""
-    old = snapshots.load(Path(__file__).parent / "snapshots" / f"schema-2-{merge}.mpinn")
+def test_a_snapshot_of_an_earlier_schema_is_read(schema: int, merge: str, form: str, digest: str) -> None:
+    """Written by mpinn at commits 534412d and 11f4c44, after two epochs of the digits of these tests."""
+    old = snapshots.load(Path(__file__).parent / "snapshots" / f"schema-{schema}-{merge}.mpinn")
     state = old.state
+    assert (old.settings["merge_format"], old.settings["overlap"]) == (form, False)
     assert weights_sha256(state.master.weights) == digest
     assert (state.epoch, state.round, len(state.epochs)) == (3, 0, 2) and old.settings["merge"] == merge
     assert state.epochs[-1]["weights_sha256"] == digest

@@ -34,6 +34,7 @@
 #define GREY_LEVELS 256
 #define CACHE_LINE 64
 #define SAMPLED 8               /* the clock is read at every 8th exemplar: it takes as long as some rows */
+#define BETWEEN 16              /* exemplars between two calls of `between`: some 50 microseconds */
 #define LEAST_THRESHOLD 0x1p-50f /* of an update's shrink: what is below becomes 0, never a denormal number */
 
 /* Rows of weights: which, the phi that each is multiplied by, and the threshold that it owes; the first `owing` do. */
@@ -501,7 +502,7 @@ static void train(kernel *k, size_t t, int label)
 /* ---- many ---- */
 
 int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const int32_t *labels, const int32_t *exemplars,
-                 size_t count, float *learned, double spent[2])
+                 size_t count, float *learned, double spent[2], int (*between)(void *), void *context)
 {
     const size_t pixels = (size_t)k->units[0];
     double began = seconds(), thinking = 0.0, training = 0.0;
@@ -524,6 +525,13 @@ int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const i
             train(k, t, labels[exemplars[now]]);
             if (now % SAMPLED == 0)
                 training += seconds() - thought;
+            if (between && now % BETWEEN == BETWEEN - 1) {
+                double left = seconds();
+                int stop = between(context);
+                if (stop)
+                    return stop;
+                began += seconds() - left;
+            }
         }
         store_weights(k, learned, span);
         done += span;
