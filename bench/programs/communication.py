@@ -1,5 +1,6 @@
-"""Bcast, Scatterv and Allreduce at the sizes that training uses and around them, in float32 and float64.
+"""Bcast, Scatterv, Allreduce and Iallreduce at the sizes that training uses and around them.
 
+Weights are float32; what a merge adds up is int16, int32 or float64 (--merge-format), with some notes behind.
 In the way of the OSU micro-benchmarks: calls to warm up, a barrier, then the mean time of many calls; the slowest
 rank's time counts. Run it under mpirun.
 """
@@ -13,8 +14,8 @@ import numpy as np
 from bench.programs import program
 from mpinn.model.network import Network
 from mpinn.parallel.mpi_library import MPI
+from mpinn.parallel.reduction import NOTES
 from mpinn.parallel.schedule import Schedule
-from mpinn.parallel.stop_requests import SLOTS
 from mpinn.parallel.world import World
 from mpinn.system.command_line import run_command
 
@@ -32,6 +33,11 @@ def timed(world: World, call: Callable[[], object], calls: int) -> float:
     for _ in range(calls):
         call()
     return float(world.comm.allreduce(perf_counter() - start, MPI.MAX)) / calls
+
+
+def begin_and_wait(world: World, term: np.ndarray, total: np.ndarray) -> None:
+    """Add up as --overlap does, with nothing in between."""
+    world.comm.Iallreduce(term, total).Wait()
 
 
 def scatterv(world: World, send: np.ndarray | None, mine: np.ndarray) -> Callable[[], None]:
@@ -52,20 +58,25 @@ def main() -> int:
     began = perf_counter()
     metrics: dict[str, float] = {}
     right = True
-    for size in sorted({*AROUND, parameters, parameters + SLOTS}):
-        for kind in (np.float32, np.float64):
-            name = np.dtype(kind).name
-            vector = (np.arange(size) % 1024 + world.rank).astype(kind)
-            total = np.empty_like(vector)
-            at = "" if size in (parameters, parameters + SLOTS) else f"_{size}"
-            if size != parameters:  # as in training, the requests ride behind the weights
-                metrics[f"allreduce_{name}{at}"] = timed(
-                    world, partial(world.comm.Allreduce, vector, total), asked.calls
-                )
-                right &= bool((total == world.size * (np.arange(size) % 1024 + (world.size - 1) / 2)).all())
-            if size != parameters + SLOTS:
-                metrics[f"bcast_{name}{at}"] = timed(world, partial(world.comm.Bcast, vector), asked.calls)
-                right &= bool((vector == np.arange(size) % 1024).all())
+
+    def measure(name: str, size: int, own: int, call: Callable[[], object]) -> None:
+        """own: the size of the program's own message, whose figure goes without a number."""
+        metrics[name if size == own else f"{name}_{size}"] = timed(world, call, asked.calls)
+
+    for size in (*AROUND, parameters):
+        weights = np.arange(size, dtype=np.float32)
+        if not world.root:
+            weights[:] = 0
+        measure("bcast_float32", size, parameters, partial(world.comm.Bcast, weights))
+        right &= bool((weights == np.arange(size)).all())
+    for size in (*AROUND, parameters + NOTES):
+        for kind in (np.int16, np.int32, np.float64):
+            name, term = np.dtype(kind).name, (np.arange(size) % 16 + world.rank).astype(kind)
+            total, beside = np.zeros_like(term), np.zeros_like(term)
+            measure(f"allreduce_{name}", size, parameters + NOTES, partial(world.comm.Allreduce, term, total))
+            measure(f"iallreduce_{name}", size, parameters + NOTES, partial(begin_and_wait, world, term, beside))
+            expected = world.size * (np.arange(size) % 16) + world.size * (world.size - 1) // 2
+            right &= bool((total == expected).all() and (beside == expected).all())
     rounds = Schedule(EXEMPLARS, world.size, BATCH).rounds
     mine = np.empty(rounds * BATCH, np.int32)
     send = np.repeat(np.arange(world.size, dtype=np.int32), len(mine)) if world.root else None
@@ -74,9 +85,13 @@ def main() -> int:
     everywhere = bool(world.comm.allreduce(right, MPI.LAND))
     metrics = {f"{name}_microseconds": 1e6 * seconds for name, seconds in metrics.items()}
     units = dict.fromkeys(metrics, "us")
-    exact, plain = (metrics[f"allreduce_{name}_microseconds"] for name in ("float64", "float32"))
-    metrics["allreduce_float64_by_float32"] = exact / plain
-    units["allreduce_float64_by_float32"] = "1"
+    usual = metrics["allreduce_int16_microseconds"]
+    ratios = {
+        "allreduce_float64_by_int16": metrics["allreduce_float64_microseconds"] / usual,
+        "iallreduce_int16_by_allreduce": metrics["iallreduce_int16_microseconds"] / usual,
+    }
+    metrics |= ratios
+    units |= dict.fromkeys(ratios, "1")
     if world.root:
         program.write(
             asked.result,

@@ -33,7 +33,7 @@ def test_the_native_kernel_beside_the_reference(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_communication(tmp_path: Path, ranks: int) -> None:
     metrics = measured(tmp_path, "communication", "--calls", "5", ranks=ranks)["metrics"]
-    for name in ("bcast_float32", "allreduce_float32", "allreduce_float64", "scatterv_epoch_int32"):
+    for name in ("bcast_float32", "allreduce_int16", "iallreduce_int16", "allreduce_float64", "scatterv_epoch_int32"):
         assert metrics[f"{name}_microseconds"] > 0
     if ranks > 1:
         assert min(metrics[f"allreduce_float64_{count}_microseconds"] for count in (64, 262144)) > 0
