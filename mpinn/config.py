@@ -109,6 +109,12 @@ class Options:
         choices=("auto", "shared-memory", "allreduce"),
         default="auto",
     )
+    learning_ranks: str = entry(
+        "the ranks that learn: all, or of each node as many as it has cores, while the others rest; to the same "
+        "weights",
+        choices=("all", "cores"),
+        default="all",
+    )
     balance: str = entry(
         "workers of each rank: equally many, or by the speed measured in the first epoch",
         choices=("even", "measured"),
@@ -333,6 +339,8 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
     check_workers(workers, worker_batch, exemplars)
     if options.fault_tolerance == "restart" and options.checkpoint is None:
         raise UsageError("--fault-tolerance restart needs --checkpoint DIR, to go on from")
+    if options.learning_ranks == "cores" and options.fault_tolerance == "ulfm":
+        raise UsageError("--learning-ranks cores: a rank that rests cannot be lost; leave out --fault-tolerance ulfm")
     warning, timeout = stall_seconds(options)
     momentum, scale = momentum_and_scale(options, workers, worker_batch)
     if options.learning_rate * (scale or 1) * options.l2 >= 1:

@@ -35,7 +35,7 @@ def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
         "--epochs 3 --workers 4 --worker-batch 50 --learning-rate 0.5 --l1 1e-6 --l2 0 --alpha 1 --layers 784 30 10 "
         "--activations identity relu softmax --no-bias --no-layer-normalisation --loss cross-entropy "
         "--merge block-momentum --block-momentum 0.5 --learning-rate-scale 2 --merge-format int32 --overlap "
-        "--exchange allreduce --balance measured "
+        "--exchange allreduce --balance measured --learning-ranks cores "
         "--kernel reference --seed 7 --data d --test-data t --target-accuracy 95 --target-set train --evaluate-every 2 "
         "--checkpoint c --checkpoint-every 3 --resume r --result f --time-limit 60 --quiet --log-level info --debug "
         "--fault-tolerance ulfm --min-ranks 2 --check-replicas 3 --stall-warning 4 --stall-timeout 5"

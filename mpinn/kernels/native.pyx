@@ -46,9 +46,9 @@ cdef extern from "c/merge.h":
     void merge_move_float32(float *master, float *velocity, const float *sum, size_t n, double share, double momentum)
     void merge_move_float64(float *master, float *velocity, const double *sum, size_t n, double share, double momentum)
     void merge_go_on_int16(float *start, const float *master, const float *velocity, const int16_t *term, size_t n,
-                           double unit, double ahead)
+                           float share, float ahead)
     void merge_go_on_int32(float *start, const float *master, const float *velocity, const int32_t *term, size_t n,
-                           double unit, double ahead)
+                           float share, float ahead)
 
 
 cdef extern from "c/self_test.h":
@@ -228,9 +228,9 @@ def merge(rule, float[::1] weights, float[:, :] moments, number[:, :] terms, con
         move_block(&weights[start], &moments[0, start] if moving else NULL, &total[0], n, share, momentum)
 
 
-def go_on(float[::1] start, const float[::1] weights, float[:, :] moments, whole[::1] term, double unit, double ahead):
+def go_on(float[::1] start, const float[::1] weights, float[:, :] moments, whole[::1] term, float share, float ahead):
     cdef float *velocity = &moments[0, 0] if moments.shape[0] else NULL
     if whole is int16_t:
-        merge_go_on_int16(&start[0], &weights[0], velocity, &term[0], start.shape[0], unit, ahead)
+        merge_go_on_int16(&start[0], &weights[0], velocity, &term[0], start.shape[0], share, ahead)
     else:
-        merge_go_on_int32(&start[0], &weights[0], velocity, &term[0], start.shape[0], unit, ahead)
+        merge_go_on_int32(&start[0], &weights[0], velocity, &term[0], start.shape[0], share, ahead)

@@ -72,7 +72,7 @@ class Merger(Protocol):
         weights: np.ndarray,
         moments: np.ndarray,
         term: np.ndarray,
-        unit: float,
+        share: float,
         ahead: float,
     ) -> None: ...
 

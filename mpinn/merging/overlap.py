@@ -20,6 +20,7 @@ from mpinn.merging.formats import Merger
 from mpinn.merging.master import Master
 
 AHEAD = 0.5  # of the move by momentum
+LEAST_AHEAD = 2.0**-24  # below, it is none: with V, whose least is 2^-40, it makes no denormal number
 SETTLE = 64  # rounds
 
 
@@ -28,7 +29,8 @@ def go_on(merger: Merger, start: np.ndarray, master: Master, term: np.ndarray, s
 
     master: as it was before the round that is under way; term (parameters,) whole numbers.
     """
-    merger.go_on(start, master.weights, master.moments, term, share, AHEAD * master.momentum)
+    ahead = AHEAD * master.momentum
+    merger.go_on(start, master.weights, master.moments, term, share, ahead if ahead > LEAST_AHEAD else 0.0)
 
 
 def settles(done: int, rounds: int) -> bool:

@@ -82,15 +82,14 @@ def merge(
 
 
 def go_on(
-    start: np.ndarray, weights: np.ndarray, moments: np.ndarray, term: np.ndarray, unit: float, ahead: float
+    start: np.ndarray, weights: np.ndarray, moments: np.ndarray, term: np.ndarray, share: float, ahead: float
 ) -> None:
-    """Write where a worker goes on from while a merge is under way: see `merging.overlap`.
+    """Write where a worker goes on from while a merge is under way, in float32: see `merging.overlap`.
 
     start, weights (parameters,) float32; moments (moments of the rule, parameters) float32; term (parameters,) whole
-    numbers of units.
+    numbers; share, ahead are rounded to float32.
     """
-    exact = weights.astype(np.float64)
+    start[:] = weights
     for velocity in moments:
-        exact += ahead * velocity.astype(np.float64)
-    exact += unit * term.astype(np.float64)
-    start[:] = exact
+        start += np.float32(ahead) * velocity
+    start += np.float32(share) * term.astype(np.float32)

@@ -62,6 +62,7 @@ def start() -> None:
         check_home()
     os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # on a machine without UCX it complains, and is not needed
     os.environ.setdefault("OMPI_MCA_btl", "^ofi")  # looks for fabrics for a second; one-sided, and not needed
+    os.environ.setdefault("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1")  # a ring; its usual tree is no pipeline
     MPI.Init_thread()  # with threads MPICH yields while it waits; without, ranks that share a core crawl
     if MPI.COMM_WORLD.size != asked:
         raise mismatch(launcher)

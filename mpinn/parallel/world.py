@@ -1,5 +1,6 @@
 """The ranks of a run: who they are, where they run, and what goes on after one of them is lost."""
 
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from mpinn.system.errors import MpinnError, UsageError
 
 Value = TypeVar("Value")
 NOTICE = 2.0  # seconds in which the loss of a rank is known to all
+LOOK = 0.01  # seconds between two looks of a rank that rests
 LOSSES = [
     getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
 ]
@@ -33,6 +35,7 @@ class World:
         self.fault_tolerant = False  # whether the others go on when a rank is lost
         self.start_rank: int = comm.rank
         self.start_size: int = comm.size
+        self.resting = 0  # ranks that were started and do not learn
         self.adopt(comm, node)
         self.home = self.members[0].host  # of rank 0, and so of the files that it writes
 
@@ -65,9 +68,32 @@ class World:
         return platform.node()
 
     @property
+    def started(self) -> int:
+        """How many ranks the launcher started."""
+        return self.size + self.resting
+
+    @property
     def root(self) -> bool:
         """Whether this is rank 0, the only one that prints, reads and writes files."""
         return self.rank == 0
+
+    def learners(self) -> "World | None":
+        """Return the world of the ranks that learn, of each node as many as it has cores; None on those that rest."""
+        cores = set[int]().union(*self.node.allgather(os.sched_getaffinity(0)))
+        learns = self.node.rank < len(cores)
+        comm = self.comm.Split(0 if learns else MPI.UNDEFINED, self.rank)
+        if not learns:
+            return None
+        world = World(comm)
+        world.resting = self.size - world.size
+        return world
+
+    def part(self, resting: bool) -> None:
+        """Wait until all ranks are here: those that rest, without a core's time."""
+        meeting = self.comm.Ibarrier()
+        while resting and not meeting.Test():
+            time.sleep(LOOK)
+        meeting.Wait()
 
     def tolerate_faults(self) -> None:
         """From here on a lost rank is an exception. Raises UsageError, on every rank, where this MPI ends all."""

@@ -142,9 +142,12 @@ def memory_usage(shares: list[float | None], data_bytes: int) -> dict[str, Any]:
 
 
 def describe(
-    kernel: Kernel, ranks: list[dict[str, Any]], mpi: dict[str, str], host_profile: HostProfile | None
+    kernel: Kernel, ranks: list[dict[str, Any]], resting: int, mpi: dict[str, str], host_profile: HostProfile | None
 ) -> dict[str, Any]:
-    """Return the `environment` of a result: `ranks` is `local` of every rank, `mpi` its vendor, version, library."""
+    """Return the `environment` of a result.
+
+    ranks: `local` of every rank that learns; resting: how many do not; mpi: its vendor, version, library.
+    """
     hosts = nodes(ranks)
     return {
         "mpinn": mpinn.__version__,
@@ -160,6 +163,7 @@ def describe(
         "kernel_note": kernel.note,
         "same_kernel_everywhere": len({about["numerics"] or about["kernel_id"] for about in ranks}) == 1,
         "ranks": len(ranks),
+        "resting_ranks": resting,
         "ranks_per_node": max(len(host["ranks"]) for host in hosts),
         "oversubscribed": any(len(host["ranks"]) > len(host["cores"]) for host in hosts),
         "wait_policy": wait_policy(mpi["vendor"]),

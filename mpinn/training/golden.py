@@ -20,6 +20,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "sixteen": {"workers": 16, "merge": "block-momentum", "epochs": 5},
     "short batches": {"workers": 64, "worker_batch": 10, "merge": "block-momentum", "epochs": 1},
     "wide sums": {"workers": 150, "worker_batch": 10, "merge": "block-momentum", "epochs": 1},
+    "overlap": {"workers": 16, "worker_batch": 50, "merge": "block-momentum", "overlap": True, "epochs": 1},
     "float64": {"workers": 16, "merge": "block-momentum", "merge_format": "float64", "epochs": 1},
     "relu": {
         "workers": 4,

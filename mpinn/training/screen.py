@@ -49,7 +49,7 @@ def head(settings: Settings, facts: Facts, medium: str) -> dict[str, str]:
         f"{settings.network.parameters:,} weights",
         "data": f"{data.name}: {len(data.train_labels):,} training and {len(data.test_labels):,} test "
         f"exemplars of {' x '.join(map(str, data.image_shape))}, {data.classes} classes",
-        "workers": f"{settings.workers} on {counted(environment['ranks'], 'rank')}, "
+        "workers": f"{settings.workers} on {learning_ranks(environment)}, "
         f"worker batch {settings.worker_batch}, {counted(rounds, 'round')} an epoch"
         + (f" (a merge takes as long as {cost.merge / cost.exemplar:.1f} exemplars)" if cost else ""),
         "merge": f"{merge}, through {medium}" + (", while the next round is learned" if settings.overlap else ""),
@@ -58,6 +58,12 @@ def head(settings: Settings, facts: Facts, medium: str) -> dict[str, str]:
         "MPI": f"{mpi['vendor']} {mpi['version']}, waiting: {environment['wait_policy']}",
         "kernel": environment["kernel_id"] + (f" ({note})" if note else ""),
     }
+
+
+def learning_ranks(environment: dict[str, Any]) -> str:
+    """Return how many ranks learn, and of how many where others rest."""
+    learning, resting = environment["ranks"], environment["resting_ranks"]
+    return f"{learning} learning ranks of {learning + resting}" if resting else counted(learning, "rank")
 
 
 def where(node: dict[str, Any]) -> str:

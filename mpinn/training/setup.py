@@ -99,7 +99,7 @@ def describe_environment(world: World, kernel: Kernel) -> dict[str, Any]:
     ranks = world.comm.gather(environment.local(kernel))
     library = {"vendor": mpi_library.vendor(), "version": mpi_library.version(), "library": mpi_library.library()}
     profile = world.on_root(environment.HostProfile.from_environment)
-    about = environment.describe(kernel, ranks, library, profile) if world.root else {}
+    about = environment.describe(kernel, ranks, world.resting, library, profile) if world.root else {}
     return world.comm.bcast(about) if world.fault_tolerant else about  # any rank may become the root
 
 
@@ -192,7 +192,7 @@ def resolve_settings(
 
     def resolved(batch: int, overlap: bool = options.overlap) -> Settings:
         asked = replace(options, overlap=overlap)
-        resolve = partial(config.resolve, asked, batch, data.pixels, data.classes, exemplars, world.size)
+        resolve = partial(config.resolve, asked, batch, data.pixels, data.classes, exemplars, world.started)
         return world.on_root(resolve)
 
     if isinstance(options.worker_batch, int):

@@ -68,6 +68,21 @@ if OPEN_MPI:  # MPICH ends all: see the refusal below
         assert said["weights_sha256"] == undisturbed and said["status"] == "completed"
         assert [row["epoch"] for row in said["epochs"]] == [1, 2, 3, 4, 5, 6] and len(said["workers_of_ranks"]) == 3
 
+    @pytest.mark.parametrize("rank", [0, 2])
+    def test_a_rank_is_lost_while_a_merge_is_under_way(data: list[str], tmp_path: Path, rank: int) -> None:
+        """The others go on from where none was: the beginning of the epoch."""
+        whole, path = tmp_path / "whole.json", tmp_path / "r.json"
+        assert train(*data, *OPTIONS, "--overlap", "--result", whole).returncode == 0
+        ran = run(
+            [*ULFM, *data, *OPTIONS, "--overlap", "--result", str(path)], MPINN_FAULT=f"kill:rank={rank},round=20"
+        )
+        assert ran.returncode == 0, ran.stderr
+        said = result(path)
+        (failure,) = said["failures"]
+        assert (failure["rank"], failure["cause"], failure["epoch"], failure["round"]) == (rank, "lost", 2, 0)
+        assert said["weights_sha256"] == result(whole)["weights_sha256"] and said["config"]["overlap"]
+        assert len(said["workers_of_ranks"]) == 3
+
     def test_a_rank_that_stops_is_named_then_killed(data: list[str], undisturbed: str, tmp_path: Path) -> None:
         path = tmp_path / "r.json"
         stall = ["--stall-warning", "0.5", "--stall-timeout", "1.5"]

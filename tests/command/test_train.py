@@ -1,6 +1,7 @@
 """`python -m mpinn.train` as its user sees it: screen, files, errors, exit status."""
 
 import json
+import os
 import signal
 import struct
 import sys
@@ -241,6 +242,59 @@ def test_sigusr1_takes_a_snapshot_and_training_goes_on(data: Path, tmp_path: Pat
     finally:
         process.terminate()
         process.communicate(timeout=10)
+
+
+def test_ranks_without_a_core_may_rest(data: Path, tmp_path: Path) -> None:
+    """They learn nothing, answer no signal, and end with the others: to the weights of ranks that all learn."""
+    ranks = 2 * len(os.sched_getaffinity(0)) + 1
+    options = ("--data", data, "--epochs", 2, "--worker-batch", 10)
+    both = []
+    for which in ("all", "cores"):
+        ran = train(*options, "--learning-ranks", which, "--result", tmp_path / "r.json", ranks=ranks)
+        assert ran.returncode == 0, ran.stderr
+        both.append(json.loads((tmp_path / "r.json").read_text()))
+    assert both[0]["weights_sha256"] == both[1]["weights_sha256"]
+    learning, resting = (both[1]["environment"][name] for name in ("ranks", "resting_ranks"))
+    assert learning == len(os.sched_getaffinity(0)) and learning + resting == ranks == both[1]["config"]["workers"]
+    assert f"on {learning} learning ranks of {ranks}" in ran.stdout and both[0]["environment"]["resting_ranks"] == 0
+
+
+def test_an_interrupted_run_with_ranks_that_rest_saves_and_ends(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots"
+    endless = ("--data", data, "--epochs", 10**6, "--checkpoint", folder, "--checkpoint-every", 10**6)
+    process = start(*endless, "--learning-ranks", "cores", "--result", tmp_path / "r.json", ranks=4)
+    assert wait_until((tmp_path / "r.json").exists, 60)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode != 0
+    assert wait_until(lambda: not ranks_alive(str(folder)), 10)
+    assert any(folder.glob("*.mpinn"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--layers", "3", "4"], "does not fit the data"),
+        (["--fault-tolerance", "ulfm"], "--fault-tolerance ulfm"),
+        (["--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_is_wrong_is_said_once_and_ends_ranks_that_rest(options: list[str], said: str) -> None:
+    ran = train("--learning-ranks", "cores", *options, ranks=4)
+    assert ran.returncode != 0
+    (line,) = errors(ran.stderr)
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--workers", "1"], "--workers 2 or more"), (["--merge-format", "float64"], "--merge-format int16 or int32")],
+)
+def test_what_cannot_overlap_is_refused(data: Path, options: list[str], said: str) -> None:
+    ran = train("--data", data, "--workers", 2, "--overlap", *options)
+    assert ran.returncode == 2
+    (line,) = errors(ran.stderr)
+    assert said in line
 
 
 def test_one_failing_rank_ends_all_with_one_line(data: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 RANKS = 8
-SETTINGS = (*("--workers", "16", "--merge", "block-momentum", "--worker-batch", "50", "--epochs", "4"), "--debug")
+SETTINGS = [*("--workers", "16", "--merge", "block-momentum", "--worker-batch", "50", "--epochs", "4"), "--debug"]
 HEADING = "epoch   train %"  # printed as training begins
 PATIENCE = 120  # seconds for a trial to end
 

@@ -62,7 +62,10 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=20, help="of each class of faults that come in time (20)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="CLASS", help=", ".join(names))
+    parser.add_argument("--overlap", action="store_true", help="let merges be under way when something happens")
     asked = parser.parse_args()
+    if asked.overlap:
+        SETTINGS.append("--overlap")
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda number, frame: None)  # under nohup, too, jobs can be hung up
     table: list[dict[str, Any]] = []

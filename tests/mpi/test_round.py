@@ -347,9 +347,9 @@ def overlapped_by_hand(workers: int, momentum: float, epochs: int, settle: int) 
                     continue
                 start = master.weights.copy()
                 if earlier:
-                    own = earlier[0][worker] * form.share(earlier[2], 20)
-                    ahead = sum(0.5 * momentum * one.astype(float) for one in master.moments)
-                    start = (start.astype(float) + ahead + own).astype(np.float32)
+                    for velocity in master.moments:
+                        start = start + np.float32(0.5 * momentum) * velocity
+                    start = start + np.float32(form.share(earlier[2], 20)) * earlier[0][worker].astype(np.float32)
                 learner.learn(start, *digits_, batches[round_, worker, :count], learned)
                 _, step = form.store(terms[worker], learned, start, exponent, count, counts.all)
                 sizes.append(formats.exponent_of(step))

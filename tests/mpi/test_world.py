@@ -66,3 +66,23 @@ def test_what_one_rank_finds_wrong_is_wrong_on_every_rank(world: World) -> None:
 
 def test_the_librarys_word_on_itself_is_one_clean_line() -> None:
     assert mpi_library.library().isprintable() and mpi_library.version() in mpi_library.library()
+
+
+def test_as_many_ranks_learn_as_there_are_cores(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others rest until all meet again."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
+    learners = world.learners()
+    assert (learners is None) == (world.rank >= 3)
+    if learners:
+        assert (learners.rank, learners.size, learners.resting) == (
+            world.rank,
+            min(3, world.size),
+            max(0, world.size - 3),
+        )
+        assert learners.started == world.size and learners.root == world.root
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    if learners:
+        learners.comm.Barrier()
+    world.part(resting=learners is None)
+    assert not slept or learners is None

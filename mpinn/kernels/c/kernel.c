@@ -34,7 +34,7 @@
 #define GREY_LEVELS 256
 #define CACHE_LINE 64
 #define SAMPLED 8               /* the clock is read at every 8th exemplar: it takes as long as some rows */
-#define BETWEEN 16              /* exemplars between two calls of `between`: some 50 microseconds */
+#define BETWEEN 32              /* exemplars between two calls of `between`: some 100 microseconds */
 #define LEAST_THRESHOLD 0x1p-50f /* of an update's shrink: what is below becomes 0, never a denormal number */
 
 /* Rows of weights: which, the phi that each is multiplied by, and the threshold that it owes; the first `owing` do. */

@@ -132,10 +132,10 @@ MOVE(merge_move_float64, double, 0.0)
 
 #define GO_ON(name, type)                                                                                              \
     void name(float *restrict start, const float *restrict master, const float *restrict velocity,                     \
-              const type *restrict term, size_t n, double unit, double ahead)                                          \
+              const type *restrict term, size_t n, float share, float ahead)                                           \
     {                                                                                                                  \
         for (size_t i = 0; i < n; i++)                                                                                 \
-            start[i] = (float)((velocity ? master[i] + ahead * velocity[i] : (double)master[i]) + unit * term[i]);     \
+            start[i] = (velocity ? master[i] + ahead * velocity[i] : master[i]) + share * (float)term[i];              \
     }
 GO_ON(merge_go_on_int16, int16_t)
 GO_ON(merge_go_on_int32, int32_t)

@@ -32,10 +32,10 @@ void merge_move_int32(float *master, float *velocity, const int32_t *sum, size_t
 void merge_move_float32(float *master, float *velocity, const float *sum, size_t n, double share, double momentum);
 void merge_move_float64(float *master, float *velocity, const double *sum, size_t n, double share, double momentum);
 
-/* start = master + ahead * velocity, where there is one, + unit * term: mpinn/merging/overlap.py */
+/* start = master + ahead * velocity, where there is one, + share * term: mpinn/merging/overlap.py */
 void merge_go_on_int16(float *start, const float *master, const float *velocity, const int16_t *term, size_t n,
-                       double unit, double ahead);
+                       float share, float ahead);
 void merge_go_on_int32(float *start, const float *master, const float *velocity, const int32_t *term, size_t n,
-                       double unit, double ahead);
+                       float share, float ahead);
 
 #endif
