@@ -28,7 +28,7 @@ def test_every_suite_that_ships_comes_to_points_with_names_of_their_own(name: st
 def test_ranks_of_a_cluster_are_those_of_its_hosts() -> None:
     found = points(load("network", []), BOARD, hosts=3)
     ranks = {point.experiment: point.ranks for point in found}
-    assert ranks == {"formats": 3, "all-ranks": 3 * BOARD.mpi.slots}
+    assert ranks == {"formats": 3, "overlap": 3, "all-ranks": 3 * BOARD.mpi.slots}
 
 
 def test_every_kind_of_figure_that_a_suite_may_ask_for_is_one_that_the_report_draws() -> None:
