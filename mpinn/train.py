@@ -51,27 +51,20 @@ def train(world: World, typed: dict[str, object], stopwatch: Stopwatch, supervis
     level = "error" if options.quiet else options.log_level
     logging.basicConfig(format="mpinn: %(levelname)s: %(message)s", level=level.upper())
     logging.addLevelName(logging.WARNING, "warning")
-    if options.learning_ranks == "all":
-        return STATUS.get(setup.prepare(world, given, stopwatch, supervision).train(), 0)
-    learners = world.learners()
+    learners = world if options.learning_ranks == "all" else world.learners()
     if learners is None:
-        rest(world)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)  # the ranks that learn answer
+        world.rest()
         return 0
     try:
         status = STATUS.get(setup.prepare(learners, given, stopwatch, supervision).train(), 0)
     except MpinnError as error:
         if error.everywhere:
-            world.part(resting=False)
+            world.wake(learners)
         raise
-    world.part(resting=False)
+    world.wake(learners)
     return status
-
-
-def rest(world: World) -> None:
-    """Wait, asleep, for the ranks that learn: they answer signals, and come to an end."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    world.part(resting=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A small data set for tests: two hundred lit pixels' worth of learnable structure, made in a moment."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,15 @@ def digits(train: int = 1010, test: int = 130, side: int = 12, classes: int = 5)
     noise = rng.integers(0, 128, (train + test, side * side)) * (rng.random((train + test, side * side)) < 0.1)
     images = np.clip(patterns[labels] + noise, 0, 255).astype(np.uint8)
     return Dataset("digits", (side, side), classes, images[:train], labels[:train], images[train:], labels[train:])
+
+
+def framed() -> Dataset:
+    """Return them with pixels that no exemplar lights: the first row and column."""
+    data = digits()
+    dark = np.zeros(data.image_shape, bool)
+    dark[0] = dark[:, 0] = True
+    lit = ~dark.ravel()
+    return replace(data, train_images=data.train_images * lit, test_images=data.test_images * lit)
 
 
 def write_npz(path: Path, data: Dataset | None = None) -> Path:

@@ -2,9 +2,9 @@
 
 The wire's bound: a merge that sums up a vector of n bytes over H hosts must send at least 2 (H - 1) / H n bytes from
 each (Patarasuk and Yuan 2009, bandwidth optimal all-reduce algorithms), at the rate at which the same hosts have just
-sent large messages in a ring. An epoch takes at least as long as learning and the wire, one after the other, or with
---overlap as the longer of the two. The bytes that were sent are counted at the hosts' network interfaces. Run it under
-mpirun, with a hostfile.
+sent large messages in a ring. The vector has no weights that nobody learns. An epoch takes at least as long as learning
+and the wire, one after the other, or with --overlap as the longer of the two. The bytes that were sent are counted at
+the hosts' network interfaces. Run it under mpirun, with a hostfile.
 """
 
 from functools import partial
@@ -24,6 +24,7 @@ from mpinn.model.network import weights_sha256
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.round import Progress, Team
 from mpinn.parallel.stop_requests import Listener
+from mpinn.parallel.travelling import learned_weights
 from mpinn.parallel.world import World
 from mpinn.system import proc
 from mpinn.system.command_line import run_command
@@ -119,7 +120,8 @@ def report(
     last: int,
 ) -> None:
     """Write the figures of the epochs; bytes_sent: by a host in a merge; rate: of the link, bytes a second."""
-    hosts, vector = team.world.nodes, len(team.master.weights) * np.dtype(team.exchange.format.dtype).itemsize
+    learned = learned_weights(settings.network, team.data.train_images)
+    hosts, vector = team.world.nodes, np.count_nonzero(learned) * np.dtype(team.exchange.format.dtype).itemsize
     least_bytes = 2 * (hosts - 1) / hosts * vector
     epoch = median(one.seconds for one in epochs)
     learning = median(float(one.phases[:, :2].sum(axis=1).max()) for one in epochs)

@@ -18,6 +18,7 @@ from mpinn.parallel.reduction import NOTES, Merged, Notes, Reduction, read_notes
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.shared_memory import shared_memory_free
 from mpinn.parallel.stop_requests import SLOTS
+from mpinn.parallel.travelling import Travelling
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
 
@@ -32,10 +33,20 @@ class Exchange(ABC):
     medium: str  # what ranks merge through, in words
 
     def __init__(
-        self, world: World, rule: str, merger: Merger, form: Format, master: Master, overlapping: bool
+        self,
+        world: World,
+        rule: str,
+        merger: Merger,
+        form: Format,
+        master: Master,
+        learned: np.ndarray | None,
+        overlapping: bool,
     ) -> None:
+        """`learned`, (parameters,) bool: which weights workers learn apart (`travelling`); None: all."""
         self.world, self.rule, self.merger, self.format, self.master = world, rule, merger, form, master
+        self.travelling = None if learned is None or learned.all() else Travelling(learned, NOTES, form.dtype)
         self.overlapping = overlapping
+        self.workers_everywhere = True  # on every rank or node that sends sums
         self.reduction: Reduction | None = None  # of the round whose merge is under way
         self.ahead = np.empty(len(master.weights) if overlapping else 0, np.float32)
         self.begun = master.weights  # with what the worker that started last began
@@ -94,6 +105,14 @@ class Exchange(ABC):
         self.reduction = None
         self.notes.clear()
 
+    def known(self, sums: np.ndarray, terms: np.ndarray, counts: Counts) -> Travelling | None:
+        """Write to `sums` what need not travel, and return what must; None: all of it. terms (workers here, n)."""
+        alike = int(counts.workers[0]) * len(counts.workers) == counts.all
+        if self.travelling is None or not (alike and self.workers_everywhere):
+            return None
+        self.travelling.fill(sums, terms[0], len(counts.workers))
+        return self.travelling
+
     def move(self, weights: np.ndarray, moments: np.ndarray, done: Reduction) -> None:
         """Move a part of the master by the sums of its terms."""
         share = self.format.share(done.exponent, done.counts.all)
@@ -117,9 +136,11 @@ class AllreduceExchange(Exchange):
         form: Format,
         master: Master,
         assignment: list[range],
+        learned: np.ndarray | None,
         overlapping: bool,
     ) -> None:
-        super().__init__(world, rule, merger, form, master.copy(), overlapping)
+        learned = learned if world.size > 1 else None
+        super().__init__(world, rule, merger, form, master.copy(), learned, overlapping)
         self.learned = np.empty(len(master.weights), np.float32)
         self.sums = np.zeros(len(master.weights) + NOTES, form.dtype)  # of terms, then of notes
         self.others = self.sums.copy() if overlapping else self.sums  # of the round before
@@ -127,6 +148,7 @@ class AllreduceExchange(Exchange):
 
     def reassign(self, assignment: list[range]) -> None:
         self.workers = assignment[self.world.rank]
+        self.workers_everywhere = all(assignment)
         rows = len(self.workers) if self.overlapping else 1
         self.terms = np.empty((rows, len(self.master.weights)), self.format.dtype)
 
@@ -150,7 +172,8 @@ class AllreduceExchange(Exchange):
         self.notes.numbers[:SLOTS] += requests
         self.sums[-NOTES:] = self.notes.numbers
         self.notes.clear()
-        self.reduction = Reduction(self.world.comm, self.sums, counts, exponent, self.overlapping)
+        travelling = self.known(self.sums, self.terms, counts)
+        self.reduction = Reduction(self.world.comm, self.sums, counts, exponent, self.overlapping, travelling)
         self.sums, self.others = self.others, self.sums
         return earlier if self.overlapping else self.settle()
 
@@ -185,26 +208,28 @@ class SharedMemoryExchange(Exchange):
         form: Format,
         master: Master,
         assignment: list[range],
+        learned: np.ndarray | None,
         overlapping: bool,
     ) -> None:
         memory = world.memory
         weights = memory.array(master.weights.shape, np.float32)
         moments = memory.array(master.moments.shape, np.float32)
         shared = Master(weights, moments, master.momentum, master.exponent)
-        super().__init__(world, rule, merger, form, shared, overlapping)
+        line = LINE // np.dtype(form.dtype).itemsize
+        lines = -(-len(weights) // line)
+        mine = [min(world.node.rank + i, world.slices) for i in (0, 1)]
+        first, last = (min(line * (lines * place // world.slices), len(weights)) for place in mine)
+        self.slice = slice(first, last)
+        self.has_slice = world.node.rank < world.slices
+        apart = learned[self.slice] if learned is not None and world.nodes > 1 else None
+        super().__init__(world, rule, merger, form, shared, apart, overlapping)
         self.board = memory.array((2, world.node.size, NOTES), np.int64)  # of ranks, two rounds in turn
         self.told = memory.array((2, NOTES), np.int64)  # of all ranks, two rounds in turn
         self.turn = 0
         self.learned = np.empty(len(weights), np.float32)
-        line = LINE // np.dtype(form.dtype).itemsize
-        lines = -(-len(weights) // line)
-        mine = [min(world.node.rank + i, world.slices) for i in (0, 1)]
-        first, last = (line * (lines * place // world.slices) for place in mine)
-        self.slice = slice(first, min(last, len(weights)))
-        self.has_slice = world.node.rank < world.slices
         # Without sums of their own, workers' terms are added up and the master moved in one pass.
         self.at_once = world.nodes == 1 and not overlapping
-        self.sums = np.zeros(self.slice.stop - first + NOTES, form.dtype)  # of terms, then of notes
+        self.sums = np.zeros(last - first + NOTES, form.dtype)  # of terms, then of notes
         # One worker's weights are the next master's; where no other rank reads that meanwhile, they go there at once.
         self.in_place = form.dtype == np.float32 and rule == "mean" and world.size == 1
         if world.node.rank == 0:
@@ -214,6 +239,7 @@ class SharedMemoryExchange(Exchange):
     def reassign(self, assignment: list[range]) -> None:
         self.workers = np.array([w for rank in self.world.node_ranks for w in assignment[rank]], int)  # of this node
         self.row = {int(worker): row for row, worker in enumerate(self.workers)}
+        self.workers_everywhere = self.world.nodes == 1 or self.world.comm.allreduce(len(self.workers) > 0, MPI.LAND)
         size = (len(self.workers), len(self.master.weights))
         self.terms = self.master.weights[None] if self.in_place else self.world.memory.array(size, self.format.dtype)
 
@@ -250,12 +276,14 @@ class SharedMemoryExchange(Exchange):
 
     def send(self, counts: Counts, exponent: int) -> Reduction:
         """Add up the terms of this rank's slice, and hand the sums over to the ranks of other nodes, if there are."""
+        comm, travelling, terms = None, None, self.terms[:, self.slice]
         if self.has_slice and not self.at_once:
             self.sums[:-NOTES] = 0
             self.sums[-NOTES:] = self.board[self.turn].sum(axis=0)
-            self.merger.add(self.sums[:-NOTES], self.terms[:, self.slice], counts.workers[self.workers])
-        comm = self.world.across if self.world.nodes > 1 and self.has_slice else None
-        return Reduction(comm, self.sums, counts, exponent, self.overlapping)
+            self.merger.add(self.sums[:-NOTES], terms, counts.workers[self.workers])
+        if self.has_slice and self.world.nodes > 1:
+            comm, travelling = self.world.across, self.known(self.sums, terms, counts)
+        return Reduction(comm, self.sums, counts, exponent, self.overlapping, travelling)
 
     def land(self, done: Reduction | None) -> float:
         """Move this rank's slice of the master; return for how many seconds it waited for sums."""
@@ -295,12 +323,13 @@ def choose(
     form: Format,
     master: Master,
     assignment: list[range],
+    learned: np.ndarray | None,
     overlapping: bool,
 ) -> Exchange:
     """Return the exchange `name`; 'auto' takes shared memory where there is room.
 
-    The exchange begins with a copy of the master, which is equal on all ranks. Raises UsageError, on every rank, where
-    shared memory is asked for and cannot be had.
+    The exchange begins with a copy of the master, which is equal on all ranks; learned: see `Exchange`. Raises
+    UsageError, on every rank, where shared memory is asked for and cannot be had.
     """
     problem = ""
     if name != "allreduce":
@@ -309,7 +338,7 @@ def choose(
     if name == "shared-memory" and problem:
         raise UsageError(f"--exchange shared-memory: {problem}; take --exchange allreduce").on_every_rank()
     chosen = AllreduceExchange if name == "allreduce" or problem else SharedMemoryExchange
-    return chosen(world, rule, merger, form, master, assignment, overlapping)
+    return chosen(world, rule, merger, form, master, assignment, learned, overlapping)
 
 
 def shared_memory_problem(world: World, form: Format, master: Master, assignment: list[range]) -> str:

@@ -11,6 +11,7 @@ from mpinn.merging.master import Master
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.stop_requests import SLOTS, Requests
+from mpinn.parallel.travelling import Travelling
 
 NOTES = SLOTS + EXPONENTS  # numbers that are added up beside the terms: see `Notes`
 
@@ -58,10 +59,23 @@ def read_notes(total: np.ndarray, exponent: int, master: Master) -> tuple[Reques
 class Reduction:
     """Sums of a round that ranks add up by Allreduce: when they are wanted or, to overlap, while the ranks learn."""
 
-    def __init__(self, comm: Any, sums: np.ndarray, counts: Counts, exponent: int, overlap: bool) -> None:
-        """comm: those that add up, None for a rank that has no part in it; exponent: of the round's terms."""
+    def __init__(
+        self,
+        comm: Any,
+        sums: np.ndarray,
+        counts: Counts,
+        exponent: int,
+        overlap: bool,
+        travelling: Travelling | None,
+    ) -> None:
+        """comm: those that add up, None for a rank that has no part in it; exponent: of the round's terms.
+
+        travelling: None where all sums travel.
+        """
         self.comm, self.sums, self.counts, self.exponent = comm, sums, counts, exponent
-        self.request = comm.Iallreduce(MPI.IN_PLACE, sums) if comm is not None and overlap else None
+        self.travelling = travelling
+        self.sent = travelling.pack(sums) if travelling else sums
+        self.request = comm.Iallreduce(MPI.IN_PLACE, self.sent) if comm is not None and overlap else None
 
     def progress(self) -> None:
         """Let MPI go on with it."""
@@ -74,7 +88,9 @@ class Reduction:
             return 0.0
         start = perf_counter()
         if self.request is None:
-            self.comm.Allreduce(MPI.IN_PLACE, self.sums)
+            self.comm.Allreduce(MPI.IN_PLACE, self.sent)
         else:
             self.request.Wait()
+        if self.travelling:
+            self.travelling.unpack(self.sums)
         return perf_counter() - start

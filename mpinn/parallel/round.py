@@ -21,6 +21,7 @@ from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.reduction import Merged
 from mpinn.parallel.schedule import Counts, Schedule, assign, assign_by_speed, epoch_order
 from mpinn.parallel.stop_requests import SLOTS, Listener, Requests
+from mpinn.parallel.travelling import learned_weights
 from mpinn.parallel.world import Member, World
 
 BLOCK = 1000  # exemplars classified at a time; fixed, so that no rounding depends on the number of ranks
@@ -60,9 +61,9 @@ class Team:
         self.assignment = assign(settings.workers, world.size)
         form = formats.choose(settings.merge_format, kernel.merger, settings.workers, settings.worker_batch)
         self.overlap = settings.overlap
-        self.exchange = exchange.choose(
-            settings.exchange, world, settings.merge, kernel.merger, form, master, self.assignment, self.overlap
-        )
+        learned = learned_weights(settings.network, data.train_images) if world.nodes > 1 else None
+        how = (settings.merge, kernel.merger, form, master, self.assignment, learned, self.overlap)
+        self.exchange = exchange.choose(settings.exchange, world, *how)
         # What the run goes back to where rounds have to be done again.
         self.settled = self.exchange.master.copy() if world.fault_tolerant or self.overlap else self.exchange.master
         self.fault = fault_injection.from_environment()

@@ -88,12 +88,17 @@ class World:
         world.resting = self.size - world.size
         return world
 
-    def part(self, resting: bool) -> None:
-        """Wait until all ranks are here: those that rest, without a core's time."""
+    def rest(self) -> None:
+        """Sleep, and take no core's time, until the ranks that learn call `wake`."""
         meeting = self.comm.Ibarrier()
-        while resting and not meeting.Test():
+        while not meeting.Test():
             time.sleep(LOOK)
-        meeting.Wait()
+
+    def wake(self, learners: "World") -> None:
+        """Let the ranks that rest go on: those that learn have come to their end, and every one of them calls it."""
+        if learners is not self:
+            learners.memory.free()
+            self.comm.Ibarrier().Wait()
 
     def tolerate_faults(self) -> None:
         """From here on a lost rank is an exception. Raises UsageError, on every rank, where this MPI ends all."""

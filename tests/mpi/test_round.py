@@ -23,9 +23,11 @@ from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.round import ReplicaError, Team
 from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.world import World
-from tests.digits import digits
+from tests.digits import digits, framed
+from tests.mpi.nodes import Nodes
 
 DIGITS = digits()
+FRAMED = framed()  # with pixels that are always dark
 NETWORK = Network((144, 11, 5))
 
 
@@ -39,6 +41,8 @@ def team(
     data: Dataset = DIGITS,
     merge: str = "",
     overlapping: bool = False,
+    l1: float = 1e-7,
+    l2: float = 1e-7,
 ) -> Team:
     """Return the ranks of a world, ready for their first round."""
     merge = merge or ("block-momentum" if momentum else "mean")
@@ -51,6 +55,8 @@ def team(
         exchange=through,
         kernel=kernel,
         overlap=overlapping,
+        l1=l1,
+        l2=l2,
     )
     settings = config.resolve(options, batch, 144, 5, len(data.train_labels), world.size)
     chosen = kernels.choose(kernel, settings.network, settings.step, settings.l1, settings.l2, merge)
@@ -133,22 +139,25 @@ def test_a_signal_to_stop_is_heard_by_every_rank(world: World, number: int, name
     assert learners.evaluate()[2].stop == name
 
 
-class Nodes(World):
-    """A world in which ranks are taken to be on nodes of `size` ranks each."""
-
-    def __init__(self, comm: MPI.Comm, size: int) -> None:
-        super().__init__(comm, comm.Split(comm.rank // size, comm.rank))
-
-
 @pytest.mark.mpi(min_size=4)
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 @pytest.mark.parametrize("workers", [1, 8, 11])
-def test_several_nodes_give_the_bits_of_the_serial_oracle(world: World, momentum: float, workers: int) -> None:
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+def test_several_nodes_give_the_bits_of_the_serial_oracle(
+    world: World, momentum: float, workers: int, through: str
+) -> None:
+    """Of the sums only those that are not known travel, unless a rank or node has no worker."""
     nodes = Nodes(world.comm, 2)
     assert nodes.nodes == world.size // 2 and nodes.slices == 2
-    oracle = trained(World(MPI.COMM_SELF), 2, workers=workers, momentum=momentum)
-    parallel = trained(nodes, 2, workers=workers, momentum=momentum)
-    assert parallel.exchange.name == "shared-memory"
+    how: dict[str, Any] = dict(workers=workers, momentum=momentum, data=FRAMED, l1=1e-4, l2=1e-2)
+    oracle = trained(World(MPI.COMM_SELF), 2, **how)
+    parallel = trained(nodes, 2, through=through, **how)
+    assert parallel.exchange.name == through
+    if nodes.node.rank == 0:
+        assert parallel.exchange.travelling
+        assert parallel.exchange.workers_everywhere == (
+            workers >= (world.size if through == "allreduce" else nodes.nodes)
+        )
     assert np.array_equal(parallel.master.weights, oracle.master.weights)
     parallel.balance(np.ones((world.size, 4)) * (1 + np.arange(world.size)[:, None]))
     for learners in (oracle, parallel):
@@ -161,11 +170,11 @@ def test_several_nodes_give_the_bits_of_the_serial_oracle(world: World, momentum
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 def test_nodes_with_different_numbers_of_ranks_give_the_same_bits(world: World, momentum: float) -> None:
     """The last node has one rank alone, so every node adds up in one slice; then it has one rank less than others."""
-    oracle = trained(World(MPI.COMM_SELF), 2, workers=7, momentum=momentum)
+    oracle = trained(World(MPI.COMM_SELF), 2, workers=7, momentum=momentum, data=FRAMED)
     for size in (world.size - 1, world.size // 2 + 1):
         nodes = Nodes(world.comm, size)
         assert nodes.nodes == 2 and nodes.slices == min(size, world.size - size)
-        parallel = trained(nodes, 2, workers=7, momentum=momentum)
+        parallel = trained(nodes, 2, workers=7, momentum=momentum, data=FRAMED)
         assert parallel.exchange.name == "shared-memory"
         assert np.array_equal(parallel.master.weights, oracle.master.weights)
         nodes.memory.free()
@@ -322,12 +331,12 @@ def test_a_replica_that_differs_in_any_number_is_named(world: World, part: str) 
         learners.compare_replicas()
 
 
-def overlapped_by_hand(workers: int, momentum: float, epochs: int, settle: int) -> np.ndarray:
+def overlapped_by_hand(workers: int, momentum: float, epochs: int, settle: int, data: Dataset = DIGITS) -> np.ndarray:
     """Return the weights that overlapping comes to, one worker after another: `merging.overlap` in a few lines."""
-    alone = team(World(MPI.COMM_SELF), workers=workers, momentum=momentum, through="allreduce")
+    alone = team(World(MPI.COMM_SELF), workers=workers, momentum=momentum, through="allreduce", data=data)
     form, master, schedule = alone.exchange.format, alone.master.copy(), alone.schedule
     learner, merger = alone.kernel.learner, alone.kernel.merger
-    learned, digits_ = np.empty_like(master.weights), (DIGITS.train_images, DIGITS.train_labels)
+    learned, digits_ = np.empty_like(master.weights), (data.train_images, data.train_labels)
     rule = "block-momentum" if momentum else "mean"
     for epoch in range(1, epochs + 1):
         batches = alone.scatter_batches(epoch)
@@ -384,10 +393,10 @@ def test_overlapping_gives_the_same_bits_on_nodes_with_different_numbers_of_rank
     world: World, momentum: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overlap, "SETTLE", 4)
-    right = overlapped_by_hand(7, momentum, 3, 4)
+    right = overlapped_by_hand(7, momentum, 3, 4, FRAMED)
     for size in (1, 2, world.size - 1):
         nodes = Nodes(world.comm, size)
-        parallel = trained(nodes, 2, workers=7, momentum=momentum, overlapping=True)
+        parallel = trained(nodes, 2, workers=7, momentum=momentum, data=FRAMED, overlapping=True)
         assert parallel.exchange.name == "shared-memory" and nodes.nodes > 1
         parallel.balance(np.ones((world.size, 4)) * (1 + np.arange(world.size)[:, None]))
         parallel.train(3, 0, ignore)

@@ -24,6 +24,7 @@ from mpinn.training.events import EpochEnded, Event, RunBegan, RunEnded, Saved
 from mpinn.training.run import Run
 from mpinn.training.stopwatch import Stopwatch
 from tests.digits import write_npz
+from tests.mpi.nodes import Nodes
 
 
 def run(world: World, *arguments: str | Path) -> Run:
@@ -308,6 +309,27 @@ def test_a_second_divergence_from_the_same_weights_goes_back_to_the_first(
     assert first["epoch"] == first["back_to_epoch"] == second["epoch"] > 1 == second["back_to_epoch"]
     assert second["block_momentum"] < first["block_momentum"] < 0.99
     assert [row["epoch"] for row in said["epochs"]] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.mpi(min_size=4)
+def test_between_nodes_the_price_decides_whether_merges_overlap(
+    world: World, data: Path, shared_tmp_path: Path
+) -> None:
+    nodes, path = Nodes(world.comm, 2), shared_tmp_path / "result.json"
+    options = ("--data", data, "--workers", 8, "--merge", "block-momentum", "--worker-batch", "auto", "--epochs", 1)
+    largest = {way: worker_batch.largest("block-momentum", 8, 1010, way) for way in (False, True)}
+    for more in ((), ("--overlap",)):
+        run(nodes, *options, *more, "--result", path)
+        said = result(world, path)
+        cost = MergeCost(**said["price"])
+        assert cost.exposed is not None and cost.exposed >= 0
+        right = worker_batch.choose(cost, largest[False], largest[True])
+        if more:
+            right = worker_batch.cheapest(cost, largest[True], overlap=True), True
+        assert (said["config"]["worker_batch"], said["config"]["overlap"]) == right
+    run(nodes, *options, "--merge-format", "float64", "--result", path)  # which cannot overlap
+    assert result(world, path)["price"]["exposed"] is None
+    nodes.memory.free()
 
 
 def test_accuracy_that_collapses_is_divergence(world: World, data: Path) -> None:

@@ -84,5 +84,7 @@ def test_as_many_ranks_learn_as_there_are_cores(world: World, monkeypatch: pytes
     monkeypatch.setattr("time.sleep", slept.append)
     if learners:
         learners.comm.Barrier()
-    world.part(resting=learners is None)
+        world.wake(learners)
+    else:
+        world.rest()
     assert not slept or learners is None

@@ -1,0 +1,51 @@
+"""Which sums have to travel between ranks: not those of pixels that no exemplar of the data set ever lights.
+
+Nothing is learned about such a pixel: a worker batch only shrinks its weights, and to the same for every worker with as
+many exemplars. So the sum over all workers is known without asking: one worker's term, times the number of workers.
+(In MNIST 67 of 784 pixels: 8 % of what is sent.)
+"""
+
+import numpy as np
+
+from mpinn.model.network import Network
+
+
+def learned_weights(network: Network, images: np.ndarray) -> np.ndarray:
+    """Return which weights workers learn apart, (parameters,) bool; images (n, pixels) uint8, the training set."""
+    found = np.ones(network.parameters, bool)
+    if network.input_table()[0] == 0:
+        network.views(found)[0][: network.sizes[0]] = (images.max(axis=0) > 0)[:, None]
+    return found
+
+
+class Travelling:
+    """The parts of a vector of sums that are sent."""
+
+    def __init__(self, learned: np.ndarray, notes: int, dtype: type[np.generic]) -> None:
+        """`learned`, (n,) bool: of the weights whose sums come first; after them there are so many notes."""
+        sent = np.append(learned, np.ones(notes, bool))
+        self.sent, self.known = runs(sent), runs(~sent)
+        self.packed = np.empty(np.count_nonzero(sent), dtype)
+
+    def fill(self, sums: np.ndarray, term: np.ndarray, workers: int) -> None:
+        """Write to `sums` what is known; term (n,): of any worker, all of which have learned as many exemplars."""
+        for run in self.known:
+            sums[run] = term[run] * sums.dtype.type(workers)
+
+    def pack(self, sums: np.ndarray) -> np.ndarray:
+        """Return what is to be sent, an array that is used again."""
+        return np.concatenate([sums[run] for run in self.sent], out=self.packed)
+
+    def unpack(self, sums: np.ndarray) -> None:
+        """Write to `sums` what was sent."""
+        start = 0
+        for run in self.sent:
+            end = start + run.stop - run.start
+            sums[run] = self.packed[start:end]
+            start = end
+
+
+def runs(chosen: np.ndarray) -> list[slice]:
+    """Return where (n,) bool is true, as slices."""
+    edges = np.flatnonzero(np.diff(chosen, prepend=False, append=False))
+    return [slice(*pair) for pair in edges.reshape(-1, 2).tolist()]
