@@ -348,7 +348,8 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
     resolved = dict(layers=layers, activations=activations, workers=workers, worker_batch=worker_batch)
     resolved |= dict(block_momentum=momentum, learning_rate_scale=scale, stall_warning=warning, stall_timeout=timeout)
     resolved |= dict(merge_format=merge_format(options, workers))
-    check_overlap(options, workers)
+    if options.overlap and (problem := overlap_problem(workers, options.merge_format)):
+        raise UsageError(problem)
     return Settings(**{**vars(options), **resolved})
 
 
@@ -362,17 +363,13 @@ def merge_format(options: Options, workers: int) -> str:
     return options.merge_format or formats.usual(workers)
 
 
-def check_overlap(options: Options, workers: int) -> None:
-    """Raise UsageError where --overlap is asked for and there is nothing to overlap, or no step to go on with."""
-    if options.overlap and workers == 1:
-        raise UsageError("--overlap needs --workers 2 or more: one worker's merge is not sent")
-    if options.overlap and options.merge_format == "float64":
-        raise UsageError("--overlap needs --merge-format int16 or int32: a worker goes on from its own step")
-
-
-def can_overlap(settings: Settings) -> bool:
-    """Return whether merges could go on while workers learn."""
-    return settings.workers > 1 and settings.merge_format != "float64"
+def overlap_problem(workers: int, merge_format: str | None) -> str:
+    """Return why merges cannot go on while workers learn, or an empty string."""
+    if workers == 1:
+        return "--overlap needs --workers 2 or more: one worker's merge is not sent"
+    if merge_format == "float64":
+        return "--overlap needs --merge-format int16 or int32: a worker goes on from its own step"
+    return ""
 
 
 def check_network(layers: tuple[int, ...], activations: tuple[str, ...], pixels: int, classes: int) -> None:

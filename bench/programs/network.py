@@ -120,7 +120,7 @@ def report(
     last: int,
 ) -> None:
     """Write the figures of the epochs; bytes_sent: by a host in a merge; rate: of the link, bytes a second."""
-    learned = learned_weights(settings.network, team.data.train_images)
+    learned = learned_weights(settings.network, team.data.lit_pixels)
     hosts, vector = team.world.nodes, np.count_nonzero(learned) * np.dtype(team.exchange.format.dtype).itemsize
     least_bytes = 2 * (hosts - 1) / hosts * vector
     epoch = median(one.seconds for one in epochs)

@@ -50,6 +50,12 @@ class Dataset:
         return sum(getattr(self, name).nbytes for name in ARRAYS)
 
     @cached_property
+    def lit_pixels(self) -> np.ndarray:
+        """Whether any training image lights a pixel, (pixels,) bool."""
+        lit: np.ndarray = self.train_images.max(axis=0) > 0
+        return lit
+
+    @cached_property
     def fingerprint(self) -> str:
         """CRC-32 of the training images and labels, in hexadecimal: equal where a snapshot is of the same data."""
         return f"{zlib.crc32(self.train_labels.data, zlib.crc32(self.train_images.data)):08x}"

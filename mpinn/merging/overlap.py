@@ -8,7 +8,7 @@ arXiv:1906.12043), and akin to it are Overlap Local-SGD (Wang, Liang and Joshi, 
 
 Under block momentum the master moves further than the mean, by mu V, which is all but known in advance: V changes
 slowly. A worker goes ahead by half of that. With all of it the master would swing where a worker batch takes away 0.7
-of a worker's error or more, with half from 1.0 on (mu = 0.75; eigenvalues of the rounds as a linear recurrence).
+of a worker's error or more, with half from 1.0 on (mu = 0.75; tests/merging/test_overlap.py).
 
 At some rounds no merge is left under way, and the master alone is the state of the run: every `SETTLE` rounds of an
 epoch, and at its end. A run is saved, resumed and done again from there.

@@ -7,6 +7,7 @@ read. Under --overlap (`merging.overlap`) a round's sums are under way while the
 import contextlib
 from abc import ABC, abstractmethod
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,29 +27,31 @@ MOST = 2**27  # bytes of workers' terms that a node holds at once
 LINE = 64  # bytes of a cache line: no two ranks write to one
 
 
+class Merging(NamedTuple):
+    """How a round is merged, through whatever."""
+
+    rule: str  # of merging.rules
+    merger: Merger
+    format: Format
+    learned: np.ndarray | None  # (parameters,) bool: which weights workers learn apart (`travelling`); None: all
+    overlap: bool  # whether a merge is under way while the next round is learned
+
+
 class Exchange(ABC):
     """Holds the master, and moves it once a round. Between rounds all ranks have the same master, bit for bit."""
 
     name: str  # as --exchange takes it
     medium: str  # what ranks merge through, in words
 
-    def __init__(
-        self,
-        world: World,
-        rule: str,
-        merger: Merger,
-        form: Format,
-        master: Master,
-        learned: np.ndarray | None,
-        overlapping: bool,
-    ) -> None:
-        """`learned`, (parameters,) bool: which weights workers learn apart (`travelling`); None: all."""
-        self.world, self.rule, self.merger, self.format, self.master = world, rule, merger, form, master
-        self.travelling = None if learned is None or learned.all() else Travelling(learned, NOTES, form.dtype)
-        self.overlapping = overlapping
+    def __init__(self, world: World, how: Merging, master: Master, part: slice = slice(None)) -> None:
+        """part: of the weights, those whose sums this rank sends."""
+        self.world, self.how, self.master = world, how, master
+        self.merger, self.format = how.merger, how.format
+        learned = None if how.learned is None else how.learned[part]
+        self.travelling = None if learned is None or learned.all() else Travelling(learned, NOTES, self.format.dtype)
         self.workers_everywhere = True  # on every rank or node that sends sums
         self.reduction: Reduction | None = None  # of the round whose merge is under way
-        self.ahead = np.empty(len(master.weights) if overlapping else 0, np.float32)
+        self.ahead = np.empty(len(master.weights) if how.overlap else 0, np.float32)
         self.begun = master.weights  # with what the worker that started last began
         self.notes = Notes()
 
@@ -116,7 +119,7 @@ class Exchange(ABC):
     def move(self, weights: np.ndarray, moments: np.ndarray, done: Reduction) -> None:
         """Move a part of the master by the sums of its terms."""
         share = self.format.share(done.exponent, done.counts.all)
-        self.merger.move(self.rule, weights, moments, done.sums[:-NOTES], share, self.master.momentum)
+        self.merger.move(self.how.rule, weights, moments, done.sums[:-NOTES], share, self.master.momentum)
 
 
 class AllreduceExchange(Exchange):
@@ -128,28 +131,17 @@ class AllreduceExchange(Exchange):
     name = "allreduce"
     medium = "Allreduce"
 
-    def __init__(
-        self,
-        world: World,
-        rule: str,
-        merger: Merger,
-        form: Format,
-        master: Master,
-        assignment: list[range],
-        learned: np.ndarray | None,
-        overlapping: bool,
-    ) -> None:
-        learned = learned if world.size > 1 else None
-        super().__init__(world, rule, merger, form, master.copy(), learned, overlapping)
+    def __init__(self, world: World, how: Merging, master: Master, assignment: list[range]) -> None:
+        super().__init__(world, how, master.copy())
         self.learned = np.empty(len(master.weights), np.float32)
-        self.sums = np.zeros(len(master.weights) + NOTES, form.dtype)  # of terms, then of notes
-        self.others = self.sums.copy() if overlapping else self.sums  # of the round before
+        self.sums = np.zeros(len(master.weights) + NOTES, how.format.dtype)  # of terms, then of notes
+        self.others = self.sums.copy() if how.overlap else self.sums  # of the round before
         self.reassign(assignment)
 
     def reassign(self, assignment: list[range]) -> None:
         self.workers = assignment[self.world.rank]
         self.workers_everywhere = all(assignment)
-        rows = len(self.workers) if self.overlapping else 1
+        rows = len(self.workers) if self.how.overlap else 1
         self.terms = np.empty((rows, len(self.master.weights)), self.format.dtype)
 
     def forget(self) -> None:
@@ -160,7 +152,7 @@ class AllreduceExchange(Exchange):
         return self.learned
 
     def term(self, worker: int) -> np.ndarray:
-        return self.terms[worker - self.workers.start if self.overlapping else 0]
+        return self.terms[worker - self.workers.start if self.how.overlap else 0]
 
     def stored(self, worker: int, counts: Counts) -> None:
         super().stored(worker, counts)
@@ -173,9 +165,9 @@ class AllreduceExchange(Exchange):
         self.sums[-NOTES:] = self.notes.numbers
         self.notes.clear()
         travelling = self.known(self.sums, self.terms, counts)
-        self.reduction = Reduction(self.world.comm, self.sums, counts, exponent, self.overlapping, travelling)
+        self.reduction = Reduction(self.world.comm, self.sums, counts, exponent, self.how.overlap, travelling)
         self.sums, self.others = self.others, self.sums
-        return earlier if self.overlapping else self.settle()
+        return earlier if self.how.overlap else self.settle()
 
     def settle(self) -> Merged:
         done, self.reduction = self.reduction, None
@@ -200,38 +192,27 @@ class SharedMemoryExchange(Exchange):
     name = "shared-memory"
     medium = "memory that ranks share"
 
-    def __init__(
-        self,
-        world: World,
-        rule: str,
-        merger: Merger,
-        form: Format,
-        master: Master,
-        assignment: list[range],
-        learned: np.ndarray | None,
-        overlapping: bool,
-    ) -> None:
+    def __init__(self, world: World, how: Merging, master: Master, assignment: list[range]) -> None:
         memory = world.memory
         weights = memory.array(master.weights.shape, np.float32)
         moments = memory.array(master.moments.shape, np.float32)
         shared = Master(weights, moments, master.momentum, master.exponent)
-        line = LINE // np.dtype(form.dtype).itemsize
+        line = LINE // np.dtype(how.format.dtype).itemsize
         lines = -(-len(weights) // line)
         mine = [min(world.node.rank + i, world.slices) for i in (0, 1)]
         first, last = (min(line * (lines * place // world.slices), len(weights)) for place in mine)
         self.slice = slice(first, last)
         self.has_slice = world.node.rank < world.slices
-        apart = learned[self.slice] if learned is not None and world.nodes > 1 else None
-        super().__init__(world, rule, merger, form, shared, apart, overlapping)
+        super().__init__(world, how, shared, self.slice)
         self.board = memory.array((2, world.node.size, NOTES), np.int64)  # of ranks, two rounds in turn
         self.told = memory.array((2, NOTES), np.int64)  # of all ranks, two rounds in turn
         self.turn = 0
         self.learned = np.empty(len(weights), np.float32)
         # Without sums of their own, workers' terms are added up and the master moved in one pass.
-        self.at_once = world.nodes == 1 and not overlapping
-        self.sums = np.zeros(last - first + NOTES, form.dtype)  # of terms, then of notes
+        self.at_once = world.nodes == 1 and not how.overlap
+        self.sums = np.zeros(last - first + NOTES, how.format.dtype)  # of terms, then of notes
         # One worker's weights are the next master's; where no other rank reads that meanwhile, they go there at once.
-        self.in_place = form.dtype == np.float32 and rule == "mean" and world.size == 1
+        self.in_place = how.format.dtype == np.float32 and how.rule == "mean" and world.size == 1
         if world.node.rank == 0:
             self.master.become(master)
         self.reassign(assignment)
@@ -255,7 +236,7 @@ class SharedMemoryExchange(Exchange):
         self.board[self.turn, self.world.node.rank] = self.notes.numbers
         self.notes.clear()
         waited = self.barrier()
-        if self.overlapping:
+        if self.how.overlap:
             done = self.reduction
             waited += self.land(done)
             self.reduction = self.send(counts, exponent)
@@ -283,7 +264,7 @@ class SharedMemoryExchange(Exchange):
             self.merger.add(self.sums[:-NOTES], terms, counts.workers[self.workers])
         if self.has_slice and self.world.nodes > 1:
             comm, travelling = self.world.across, self.known(self.sums, terms, counts)
-        return Reduction(comm, self.sums, counts, exponent, self.overlapping, travelling)
+        return Reduction(comm, self.sums, counts, exponent, self.how.overlap, travelling)
 
     def land(self, done: Reduction | None) -> float:
         """Move this rank's slice of the master; return for how many seconds it waited for sums."""
@@ -299,7 +280,7 @@ class SharedMemoryExchange(Exchange):
         if self.at_once:
             terms, counts = self.terms[:, mine], done.counts.workers[self.workers]
             share = self.format.share(done.exponent, done.counts.all)
-            self.merger.merge(self.rule, weights, moments, terms, counts, share, master.momentum)
+            self.merger.merge(self.how.rule, weights, moments, terms, counts, share, master.momentum)
         else:
             self.move(weights, moments, done)
         return waited
@@ -315,30 +296,20 @@ class SharedMemoryExchange(Exchange):
         return Merged(*read_notes(notes, done.exponent, self.master), waited)
 
 
-def choose(
-    name: str,
-    world: World,
-    rule: str,
-    merger: Merger,
-    form: Format,
-    master: Master,
-    assignment: list[range],
-    learned: np.ndarray | None,
-    overlapping: bool,
-) -> Exchange:
+def choose(name: str, world: World, how: Merging, master: Master, assignment: list[range]) -> Exchange:
     """Return the exchange `name`; 'auto' takes shared memory where there is room.
 
-    The exchange begins with a copy of the master, which is equal on all ranks; learned: see `Exchange`. Raises
-    UsageError, on every rank, where shared memory is asked for and cannot be had.
+    The exchange begins with a copy of the master, which is equal on all ranks. Raises UsageError, on every rank, where
+    shared memory is asked for and cannot be had.
     """
     problem = ""
     if name != "allreduce":
-        mine = shared_memory_problem(world, form, master, assignment)
+        mine = shared_memory_problem(world, how.format, master, assignment)
         problem = next(filter(None, world.comm.allgather(mine)), "")
     if name == "shared-memory" and problem:
         raise UsageError(f"--exchange shared-memory: {problem}; take --exchange allreduce").on_every_rank()
     chosen = AllreduceExchange if name == "allreduce" or problem else SharedMemoryExchange
-    return chosen(world, rule, merger, form, master, assignment, learned, overlapping)
+    return chosen(world, how, master, assignment)
 
 
 def shared_memory_problem(world: World, form: Format, master: Master, assignment: list[range]) -> str:

@@ -16,6 +16,7 @@ from mpinn.kernels import Kernel
 from mpinn.merging import formats, overlap
 from mpinn.merging.master import Master
 from mpinn.parallel import exchange, fault_injection
+from mpinn.parallel.exchange import Merging
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.reduction import Merged
@@ -61,9 +62,9 @@ class Team:
         self.assignment = assign(settings.workers, world.size)
         form = formats.choose(settings.merge_format, kernel.merger, settings.workers, settings.worker_batch)
         self.overlap = settings.overlap
-        learned = learned_weights(settings.network, data.train_images) if world.nodes > 1 else None
-        how = (settings.merge, kernel.merger, form, master, self.assignment, learned, self.overlap)
-        self.exchange = exchange.choose(settings.exchange, world, *how)
+        learned = learned_weights(settings.network, data.lit_pixels) if world.nodes > 1 else None
+        how = Merging(settings.merge, kernel.merger, form, learned, self.overlap)
+        self.exchange = exchange.choose(settings.exchange, world, how, master, self.assignment)
         # What the run goes back to where rounds have to be done again.
         self.settled = self.exchange.master.copy() if world.fault_tolerant or self.overlap else self.exchange.master
         self.fault = fault_injection.from_environment()

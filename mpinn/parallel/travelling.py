@@ -10,11 +10,11 @@ import numpy as np
 from mpinn.model.network import Network
 
 
-def learned_weights(network: Network, images: np.ndarray) -> np.ndarray:
-    """Return which weights workers learn apart, (parameters,) bool; images (n, pixels) uint8, the training set."""
+def learned_weights(network: Network, lit_pixels: np.ndarray) -> np.ndarray:
+    """Return which weights workers learn apart, (parameters,) bool; lit_pixels (pixels,) bool: `Dataset.lit_pixels`."""
     found = np.ones(network.parameters, bool)
     if network.input_table()[0] == 0:
-        network.views(found)[0][: network.sizes[0]] = (images.max(axis=0) > 0)[:, None]
+        network.views(found)[0][: network.sizes[0]] = lit_pixels[:, None]
     return found
 
 

@@ -199,11 +199,11 @@ def resolve_settings(
         return resolved(options.worker_batch), None
     first = resolved(max(1, min(FIRST_BATCH, exemplars // resolved(1).workers)))
     kernel = world.on_all(partial(choose_kernel, first))
-    ways = [False, True] if world.nodes > 1 and config.can_overlap(first) else [False]
+    can_hide = world.nodes > 1 and not config.overlap_problem(first.workers, first.merge_format)
     with world.borrowed_memory():
         teams = [
             Team(world, replace(first, overlap=way), kernel, data, RunState.beginning(first).master, listener)
-            for way in ways
+            for way in ([False, True] if can_hide else [False])
         ]
         cost = merge_cost.measure(*teams)
     largest = partial(worker_batch.largest, first.merge, first.workers, exemplars)

@@ -262,3 +262,23 @@ def test_an_activation_that_native_does_not_know_is_declined_visibly(monkeypatch
     assert kernel.name == "reference" and "square" in kernel.note
     with pytest.raises(UsageError, match="square"):
         kernels.choose("native", network, 0.8, 0, 0)
+
+
+@pytest.mark.parametrize("kernel", [Native, Reference])
+@pytest.mark.parametrize("count, least", [(1, 1), (20, 1), (100, 4)])
+def test_something_may_be_done_between_exemplars_and_changes_nothing(kernel: type, count: int, least: int) -> None:
+    network = Network((30, 8, 3))
+    images, labels, order = exemplars(network, count)
+    learner, start = kernel(network, 0.8, 1e-4, 1e-4), network.initial_weights(0)
+    alone, beside = np.empty_like(start), np.full_like(start, 7)
+    learner.learn(start, images, labels, order, alone)
+    calls: list[None] = []
+
+    def interrupt() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        learner.learn(start, images, labels, order, beside, interrupt)
+    assert (beside == 7).all()
+    learner.learn(start, images, labels, order, beside, lambda: calls.append(None))
+    assert len(calls) >= least and np.array_equal(alone, beside)

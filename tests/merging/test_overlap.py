@@ -49,3 +49,24 @@ def test_native_and_numpy_give_the_same_bits(
 def test_a_run_settles_every_so_many_rounds_and_at_the_end_of_an_epoch() -> None:
     settled = [done for done in range(1, 151) if overlap.settles(done, 150)]
     assert settled == [64, 128, 150]
+
+
+def first_to_swing(ahead: float, momentum: float) -> float:
+    """Return the least share of its error that a worker batch takes away with which the rounds do not settle down.
+
+    One weight, all workers alike: error of the master, velocity, and where workers began, from round to round.
+    """
+    for share in np.arange(0.01, 1.5, 0.01):
+        step, master, velocity = np.array([0, 0, -share]), np.array([1, 0, 0]), np.array([0, 1, 0])
+        moved = momentum * velocity + step
+        begun = master + ahead * momentum * velocity + step
+        rounds = np.array([master + step + momentum * moved, moved, begun])
+        if max(abs(np.linalg.eigvals(rounds))) > 1 + 1e-9:
+            return float(share)
+    return np.inf
+
+
+def test_half_of_what_momentum_adds_is_borne_by_longer_steps_than_all_of_it() -> None:
+    assert first_to_swing(1.0, 0.75) == pytest.approx(0.70, abs=0.02)
+    assert first_to_swing(overlap.AHEAD, 0.75) == pytest.approx(1.02, abs=0.02)
+    assert first_to_swing(overlap.AHEAD, 0.0) == np.inf

@@ -6,25 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpinn import kernels
+from mpinn.datasets import Dataset
 from mpinn.merging import formats
 from mpinn.model.network import Network
 from mpinn.parallel.travelling import Travelling, learned_weights, runs
 from tests.digits import framed
 
 DIGITS = framed()
-DARK = DIGITS.train_images.max(axis=0) == 0
+DARK = ~DIGITS.lit_pixels
 
 
 def test_weights_of_pixels_that_nothing_lights_are_not_learned() -> None:
-    images = np.array([[0, 0, 3], [0, 1, 0]], np.uint8)
-    found = learned_weights(Network((3, 2, 2)), images)
+    images, labels = np.array([[0, 0, 3], [0, 1, 0]], np.uint8), np.zeros(2, np.int32)
+    data = Dataset("three pixels", (3,), 2, images, labels, images + 1, labels)  # test images do not count
+    found = learned_weights(Network((3, 2, 2)), data.lit_pixels)
     assert found.tolist() == [False, False, *[True] * (2 * 2 + 2 + 3 * 2)]  # the bias unit's, and a layer more
 
 
 def test_where_a_dark_pixel_is_not_nought_all_weights_are_learned() -> None:
-    images = np.zeros((2, 3), np.uint8)
-    assert learned_weights(Network((3, 2, 2), ("sigmoid", "elu", "softmax")), images).all()
-    assert not learned_weights(Network((3, 2, 2), ("tanh", "elu", "softmax")), images).all()
+    dark = np.zeros(3, bool)
+    assert learned_weights(Network((3, 2, 2), ("sigmoid", "elu", "softmax")), dark).all()
+    assert not learned_weights(Network((3, 2, 2), ("tanh", "elu", "softmax")), dark).all()
 
 
 @given(st.lists(st.booleans(), max_size=40))
@@ -60,7 +62,7 @@ def test_ranks_come_to_the_sums_of_all_workers(name: str, seed: int, workers: in
 def test_every_worker_shrinks_dark_weights_alike(kernel: str, l1: float, l2: float) -> None:
     network = Network((144, 11, 5))
     learner = kernels.choose(kernel, network, 0.8, l1, l2).learner
-    start, apart = network.initial_weights(1), learned_weights(network, DIGITS.train_images)
+    start, apart = network.initial_weights(1), learned_weights(network, DIGITS.lit_pixels)
     assert DARK.any() and np.count_nonzero(~apart) == 11 * np.count_nonzero(DARK)
     found = np.empty((3, network.parameters), np.float32)
     for worker in range(3):

@@ -525,7 +525,7 @@ int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const i
             train(k, t, labels[exemplars[now]]);
             if (now % SAMPLED == 0)
                 training += seconds() - thought;
-            if (between && now % BETWEEN == BETWEEN - 1) {
+            if (between && now % BETWEEN == 0) {
                 double left = seconds();
                 int stop = between(context);
                 if (stop)

@@ -19,7 +19,7 @@ void kernel_free(kernel *k);
 /* Learn `count` exemplars in their order, from `weights` (parameters,); store the result in `learned`, which may be the
    same array. images (n, units[0]); labels (n,); exemplars (count,): positions in both. spent: seconds of thinking and
    of training, which share the time as they do at every 8th exemplar. between: NULL, or what is called with `context`
-   between exemplars, every 32nd time; its time counts for neither. Returns 0, -1 where there is no memory, or what
+   between exemplars, after the first and every 32nd on; its time counts for neither. Returns 0, -1 where there is no memory, or what
    `between` returns where it is not 0: then nothing is stored. */
 int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const int32_t *labels, const int32_t *exemplars,
                  size_t count, float *learned, double spent[2], int (*between)(void *), void *context);
