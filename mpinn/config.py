@@ -17,10 +17,11 @@ import yaml
 import mpinn
 from mpinn.merging import formats, law
 from mpinn.merging.formats import FORMATS
-from mpinn.merging.rules import RULES
+from mpinn.merging.optimizers import OPTIMIZERS, Hyper
+from mpinn.merging.rates import SCHEDULES, Plan
 from mpinn.model.activations import ACTIVATIONS
 from mpinn.model.losses import LOSSES
-from mpinn.model.network import Network
+from mpinn.model.network import GREY_LEVELS, INITIAL, Network
 from mpinn.system import schema, yaml_files
 from mpinn.system.command_line import Parser
 from mpinn.system.errors import UsageError, nearest
@@ -28,6 +29,10 @@ from mpinn.system.schema import entry
 
 LIST = "tag:yaml.org,2002:seq"
 MOST_PARAMETERS = 2**30
+MERGES = ("mean", "block-momentum", "gradient")
+LEARNING_RATE = 0.8  # of a worker, the paper's
+PLAIN_RATE = 0.01  # of a network without layer normalisation
+PAPERS_HIDDEN = 100  # units
 STALL = {"ulfm": (10.0, 60.0), "restart": (4.0, 8.0)}  # seconds to the warning, to the timeout
 
 
@@ -41,16 +46,58 @@ class Options:
     epochs: int = entry("passes over the training set", least=1, default=5)
     workers: int | None = entry("logical workers (default: one a rank)", least=1, weights=True, default=None)
     worker_batch: int | str = entry(
-        "exemplars a worker learns between two merges; auto: by the number of workers and what a merge costs here",
+        "exemplars a worker learns between two merges; auto: by the number of workers and what a merge costs here; "
+        "all: one round an epoch",
         least=1,
         most=2**31 - 1,
-        choices=("auto",),
-        metavar="N|auto",
+        choices=("auto", "all"),
+        metavar="N|auto|all",
         weights=True,
         default=100,
     )
-    learning_rate: float = entry(
-        "eta, the step of stochastic gradient descent", above=0, most=1e6, weights=True, default=0.8
+    learning_rate: float | None = entry(
+        f"eta: of a worker's steps (default: by network, {LEARNING_RATE} for the paper's), or of the optimizer's under "
+        "--merge gradient (default: by optimizer)",
+        above=0,
+        most=1e6,
+        weights=True,
+        default=None,
+    )
+    layer_rates: tuple[float, ...] | None = entry(
+        "by which the learning rate of each layer of weights is multiplied (default: 1)",
+        least=0,
+        most=1e6,
+        metavar="X",
+        weights=True,
+        default=None,
+    )
+    schedule: str = entry(
+        "how the learning rate changes: multiplied every so many epochs, every epoch, or where the training set's "
+        "accuracy does not rise; or falling to nothing",
+        choices=tuple(SCHEDULES),
+        weights=True,
+        default="constant",
+    )
+    decay: float | None = entry(
+        "by which step, exponential and plateau multiply it (default: 0.1, 0.95, 0.5)",
+        above=0,
+        below=1,
+        metavar="FACTOR",
+        weights=True,
+        default=None,
+    )
+    decay_epochs: int | None = entry(
+        "epochs between two steps, or of a plateau (default: 10, 3)", least=1, metavar="N", weights=True, default=None
+    )
+    schedule_epochs: int | None = entry(
+        "epochs over which cosine and one-cycle go (default: --epochs)",
+        least=1,
+        metavar="N",
+        weights=True,
+        default=None,
+    )
+    warm_up: int = entry(
+        "exemplars over which the learning rate rises from 0", least=0, most=2**53, metavar="N", weights=True, default=0
     )
     l1: float = entry("lambda 1 of the elastic net", least=0, most=1e6, weights=True, default=1e-7)
     l2: float = entry("lambda 2 of the elastic net", least=0, most=1e6, weights=True, default=1e-7)
@@ -73,9 +120,72 @@ class Options:
         default=None,
     )
     bias: bool = entry("leave out the bias units", weights=True, default=True)
-    layer_normalisation: bool = entry("do not divide net inputs by the layer's size", weights=True, default=True)
+    layer_normalisation: bool | None = entry(
+        "divide net inputs by the layer's size, as in the paper (default: with one hidden layer or none)",
+        weights=True,
+        default=None,
+    )
     loss: str = entry("loss", choices=tuple(LOSSES), weights=True, default="quadratic")
-    merge: str = entry("how workers' weights become the master's", choices=tuple(RULES), weights=True, default="mean")
+    initial: str | None = entry(
+        "initial weights: uniform in +-0.1 (default with layer normalisation), or as wide as a layer's inputs, or "
+        "inputs and outputs, ask for (default: lecun)",
+        choices=tuple(INITIAL),
+        weights=True,
+        default=None,
+    )
+    input_divisor: int | None = entry(
+        "what grey levels are divided by (default with layer normalisation: the layer's size, else 255)",
+        least=1,
+        most=2**24,
+        metavar="N",
+        weights=True,
+        default=None,
+    )
+    merge: str = entry(
+        "what is merged: workers' weights, of which the mean is the master's or its direction; or gradients",
+        choices=MERGES,
+        weights=True,
+        default="mean",
+    )
+    optimizer: str | None = entry(
+        "what moves the master along the merged gradient (default: sgd), or along the mean of the workers' steps "
+        "(default: nothing, the mean is the master)",
+        choices=tuple(OPTIMIZERS),
+        weights=True,
+        default=None,
+    )
+    merge_rate: float | None = entry(
+        "rate of the optimizer under --merge mean (default: by optimizer)",
+        above=0,
+        most=1e6,
+        weights=True,
+        default=None,
+    )
+    momentum: float | None = entry(
+        "mu of the optimizers momentum and nesterov (default: 0.9)",
+        least=0,
+        below=1,
+        metavar="MU",
+        weights=True,
+        default=None,
+    )
+    beta1: float | None = entry(
+        "decay of the mean of gradients: adam, nadam (default: 0.9)", least=0, below=1, weights=True, default=None
+    )
+    beta2: float | None = entry(
+        "decay of the mean of squares: adam, nadam (default: 0.999), rmsprop (0.99)",
+        least=0,
+        below=1,
+        weights=True,
+        default=None,
+    )
+    epsilon: float | None = entry(
+        "added to the root of the squares: adam, nadam, rmsprop (default: 1e-8), adagrad (1e-10)",
+        least=1e-20,
+        most=1e6,
+        weights=True,
+        default=None,
+    )
     block_momentum: float | None = entry(
         "mu of block momentum (default: by workers and worker batch)",
         least=0,
@@ -93,7 +203,8 @@ class Options:
         default=None,
     )
     merge_format: str | None = entry(
-        "sum up steps as whole numbers, or weights as float64 (default: int16 up to 128 workers, then int32)",
+        "sum up steps as whole numbers, or weights as float64 (default: int16 up to 128 workers, int32 beyond and for "
+        "gradients)",
         choices=tuple(FORMATS),
         weights=True,
         default=None,
@@ -188,6 +299,9 @@ class Settings(Options):
 
     workers: int
     worker_batch: int
+    learning_rate: float
+    layer_normalisation: bool
+    initial: str
     layers: tuple[int, ...]
     activations: tuple[str, ...]
     merge_format: str
@@ -202,14 +316,39 @@ class Settings(Options):
         return self.learning_rate * (self.learning_rate_scale or 1.0)
 
     @property
-    def momentum(self) -> float:
-        """The momentum of the rule that moves the master; 0 for the plain mean."""
-        return self.block_momentum or 0.0
+    def gradients(self) -> bool:
+        """Whether workers take gradients, instead of steps."""
+        return self.merge == "gradient"
+
+    @property
+    def rule(self) -> str:
+        """What moves the master, of `merging.rules`."""
+        return rule_of(self.merge, self.optimizer)
+
+    @property
+    def master_rate(self) -> float:
+        """The rate of the optimizer that moves the master."""
+        return self.learning_rate if self.gradients else self.merge_rate or 0.0
+
+    @property
+    def hyper(self) -> Hyper:
+        """The settings of the optimizer; 0 those that it has not."""
+        return Hyper(self.momentum or 0.0, self.beta1 or 0.0, self.beta2 or 0.0, self.epsilon or 0.0)
+
+    @property
+    def plan(self) -> Plan:
+        """The schedule of the learning rate."""
+        return Plan(self.schedule, self.schedule_epochs, self.decay, self.decay_epochs)
 
     @property
     def determines_weights(self) -> dict[str, Any]:
         """The settings on which the trained weights depend, by name."""
         return {name: getattr(self, name) for name in WEIGHTS}
+
+
+def rule_of(merge: str, optimizer: str | None) -> str:
+    """Return what moves the master, of `merging.rules`, under resolved settings."""
+    return merge if merge == "block-momentum" else optimizer or "mean"
 
 
 def network_of(settings: dict[str, Any]) -> Network:
@@ -221,6 +360,8 @@ def network_of(settings: dict[str, Any]) -> Network:
         settings["bias"],
         settings["layer_normalisation"],
         settings["loss"],
+        settings["initial"],
+        settings["input_divisor"],
     )
 
 
@@ -237,7 +378,7 @@ def option(name: str) -> str:
 
 
 def flag(name: str) -> str:
-    """Return the option that turns a true-or-false setting away from its default."""
+    """Return the option that turns a true-or-false setting away from its default, or where it has none, on."""
     return option(f"no_{name}" if FIELDS[name].default else name)
 
 
@@ -246,7 +387,9 @@ def words(options: dict[str, Any]) -> list[str]:
     found = []
     for name, value in options.items():
         if isinstance(value, bool):
-            found += [flag(name)] if value != FIELDS[name].default else []
+            found += [flag(name) if value or FIELDS[name].default else option(f"no_{name}")] * (
+                value != FIELDS[name].default
+            )
         else:
             found += [option(name), *map(str, value if isinstance(value, list | tuple) else [value])]
     return found
@@ -254,7 +397,7 @@ def words(options: dict[str, Any]) -> list[str]:
 
 def spelled(name: str, value: Any) -> str:
     """Return how a value of an option is typed, after 'with' or 'without': 'with --layers 784 10'."""
-    if TYPES[name] is bool:
+    if TYPES[name] is bool and FIELDS[name].default is not None:
         return f"{'without' if value == FIELDS[name].default else 'with'} {flag(name)}"
     return f"without {option(name)}" if value is None else f"with {' '.join(words({name: value}))}"
 
@@ -265,14 +408,17 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m mpinn.train",
         description="Train a neural network by exemplar parallelism over MPI.",
         epilog="Example: mpirun -n 8 python -m mpinn.train --merge block-momentum --epochs 15 --result result.json. "
-        "Exit status: 0 done; 1 failed while running; 2 wrong usage; 130 or 143 interrupted.",
+        "Exit status: 0 done; 1 failed while running; 2 wrong usage; 4 done, but the target was missed or training was "
+        "dead; 130 or 143 interrupted.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
     for name, field in FIELDS.items():
         about, default, hint = field.metadata, field.default, TYPES[name]
         text = about["help"] + ("" if default is None or hint is bool else f" (default: {default})")
-        if hint is bool:
+        if hint is bool and default is None:
+            parser.add_argument(option(name), action=argparse.BooleanOptionalAction, help=text)
+        elif hint is bool:
             parser.add_argument(flag(name), dest=name, action="store_const", const=not default, help=text)
         elif hint is str and about["choices"]:
             parser.add_argument(option(name), dest=name, help=text, metavar="|".join(about["choices"]))
@@ -334,7 +480,7 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
     """
     layers = options.layers or (pixels, 100, classes)
     activations = options.activations or ("identity", *["elu"] * (len(layers) - 2), "softmax")
-    check_network(layers, activations, pixels, classes)
+    check_network(layers, activations, options.loss, pixels, classes)
     workers = options.workers or ranks
     check_workers(workers, worker_batch, exemplars)
     if options.fault_tolerance == "restart" and options.checkpoint is None:
@@ -343,14 +489,48 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
         raise UsageError("--learning-ranks cores: a rank that rests cannot be lost; leave out --fault-tolerance ulfm")
     warning, timeout = stall_seconds(options)
     momentum, scale = momentum_and_scale(options, workers, worker_batch)
-    if options.learning_rate * (scale or 1) * options.l2 >= 1:
+    optimizer = optimizer_of(options)
+    network = network_settings(options, layers, activations)
+    rate = options.learning_rate
+    if rate is None:
+        usual = usual_rate(options, layers, activations, network["layer_normalisation"])
+        rate = OPTIMIZERS[optimizer["optimizer"]].rate if options.merge == "gradient" else usual
+    if rate * (scale or 1) * options.l2 >= 1:
         raise UsageError("--learning-rate times --l2 must be less than 1, or a weight flips its sign; lower --l2")
     resolved = dict(layers=layers, activations=activations, workers=workers, worker_batch=worker_batch)
     resolved |= dict(block_momentum=momentum, learning_rate_scale=scale, stall_warning=warning, stall_timeout=timeout)
-    resolved |= dict(merge_format=merge_format(options, workers))
-    if options.overlap and (problem := overlap_problem(workers, options.merge_format)):
+    resolved |= dict(merge_format=merge_format(options, workers), learning_rate=rate)
+    resolved |= network | optimizer | schedule_of(options)
+    rule = rule_of(options.merge, optimizer["optimizer"])
+    if options.overlap and (problem := overlap_problem(workers, options.merge_format, rule)):
         raise UsageError(problem)
     return Settings(**{**vars(options), **resolved})
+
+
+def network_settings(options: Options, layers: tuple[int, ...], activations: tuple[str, ...]) -> dict[str, Any]:
+    """Return how the network is scaled and begins: the paper's way where it works, up to one hidden layer.
+
+    Through more layers its small weights and divisors let nothing pass, in neither direction. Raises UsageError.
+    """
+    if options.layer_rates is not None and len(options.layer_rates) != len(layers) - 1:
+        raise UsageError(f"--layer-rates: {len(options.layer_rates)} given for {len(layers) - 1} layers of weights")
+    normalised = options.layer_normalisation
+    if normalised is None:
+        normalised = len(layers) <= 3
+    found = {"layer_normalisation": normalised, "initial": options.initial or ("uniform" if normalised else "lecun")}
+    divisor = options.input_divisor or (None if normalised else GREY_LEVELS - 1)
+    return found | {"input_divisor": divisor}
+
+
+def usual_rate(options: Options, layers: tuple[int, ...], activations: tuple[str, ...], normalised: bool) -> float:
+    """Return a learning rate at which per-exemplar steps learn, by measurement (docs/results.md).
+
+    A step of a layer's net inputs goes, with layer normalisation, with one over its units; and a narrow layer has fewer
+    that could make up for one that has gone too far. Under cross-entropy, and with SELU, steps are longer.
+    """
+    narrow = min(1.0, (min(layers[1:-1], default=PAPERS_HIDDEN) + 1) / (PAPERS_HIDDEN + 1))
+    steep = (4 if options.loss == "cross-entropy" else 1) * (8 if "selu" in activations else 1)
+    return (LEARNING_RATE * narrow ** (4 / 3) if normalised else PLAIN_RATE * narrow) / steep
 
 
 def merge_format(options: Options, workers: int) -> str:
@@ -360,11 +540,53 @@ def merge_format(options: Options, workers: int) -> str:
             f"--merge-format int16: {workers} workers leave too few bits for a step; take int32, or at most "
             f"{formats.MOST_OF_INT16} --workers"
         )
-    return options.merge_format or formats.usual(workers)
+    return options.merge_format or ("int32" if options.merge == "gradient" else formats.usual(workers))
 
 
-def overlap_problem(workers: int, merge_format: str | None) -> str:
-    """Return why merges cannot go on while workers learn, or an empty string."""
+def optimizer_of(options: Options) -> dict[str, Any]:
+    """Return the optimizer and its settings, None for those that it has not. Raises UsageError."""
+    name = options.optimizer
+    if name is not None and options.merge == "block-momentum":
+        raise UsageError(
+            "--merge block-momentum is an optimizer, nesterov on merged weights; leave out --optimizer, or take "
+            "--merge mean"
+        )
+    if name is None and options.merge == "gradient":
+        name = "sgd"
+    usual = OPTIMIZERS[name].hyper if name else {}
+    found: dict[str, Any] = {"optimizer": name}
+    for setting in Hyper._fields:
+        asked = getattr(options, setting)
+        if asked is not None and setting not in usual:
+            having = [one for one, about in OPTIMIZERS.items() if setting in about.hyper]
+            raise UsageError(f"{option(setting)} needs --optimizer {' or '.join(having)}")
+        found[setting] = usual.get(setting) if asked is None else asked
+    merging_steps = name is not None and options.merge == "mean"
+    if options.merge_rate is not None and not merging_steps:
+        raise UsageError("--merge-rate needs --merge mean and an --optimizer")
+    usual_rate = OPTIMIZERS[name].merge_rate if name and merging_steps else None
+    return found | {"merge_rate": usual_rate if options.merge_rate is None else options.merge_rate}
+
+
+def schedule_of(options: Options) -> dict[str, Any]:
+    """Return the settings of the schedule, None those that it has not. Raises UsageError."""
+    usual, _ = SCHEDULES[options.schedule]
+    last = options.epochs if usual.to_the_end else None
+    found: dict[str, Any] = {}
+    for setting, value in {"decay": usual.decay, "decay_epochs": usual.every, "schedule_epochs": last}.items():
+        asked = getattr(options, setting)
+        if asked is not None and value is None:
+            raise UsageError(f"{option(setting)}: --schedule {options.schedule} has no such setting")
+        found[setting] = value if asked is None else asked
+    if options.schedule == "plateau" and options.evaluate_every != 1:
+        raise UsageError("--schedule plateau looks at the accuracy of every epoch; leave out --evaluate-every")
+    return found
+
+
+def overlap_problem(workers: int, merge_format: str | None, rule: str) -> str:
+    """Return why merges cannot go on while workers learn, or an empty string; rule: what moves the master."""
+    if rule in OPTIMIZERS:
+        return "--overlap needs --merge mean or block-momentum, without an --optimizer: nothing else was tried with it"
     if workers == 1:
         return "--overlap needs --workers 2 or more: one worker's merge is not sent"
     if merge_format == "float64":
@@ -372,7 +594,7 @@ def overlap_problem(workers: int, merge_format: str | None) -> str:
     return ""
 
 
-def check_network(layers: tuple[int, ...], activations: tuple[str, ...], pixels: int, classes: int) -> None:
+def check_network(layers: tuple[int, ...], activations: tuple[str, ...], loss: str, pixels: int, classes: int) -> None:
     """Raise UsageError unless a network of these layers can learn images of so many pixels and classes."""
     if layers[0] != pixels or layers[-1] < classes:
         raise UsageError(
@@ -383,8 +605,13 @@ def check_network(layers: tuple[int, ...], activations: tuple[str, ...], pixels:
         raise UsageError(f"--layers: more than {MOST_PARAMETERS} weights; take smaller layers")
     if len(activations) != len(layers):
         raise UsageError(f"--activations: {len(activations)} given for {len(layers)} layers, the input's included")
-    if activations[-1] != "softmax" or "softmax" in activations[:-1]:
-        raise UsageError("--activations: the last layer takes softmax, and no other does")
+    if "softmax" in activations[:-1]:
+        raise UsageError("--activations: the last layer may take softmax, and no other")
+    if activations[-1] not in LOSSES[loss].outputs:
+        raise UsageError(
+            f"--activations ... {activations[-1]}: --loss {loss} takes {' or '.join(LOSSES[loss].outputs)} for the "
+            "last layer"
+        )
 
 
 def check_workers(workers: int, worker_batch: int, exemplars: int) -> None:
@@ -440,4 +667,4 @@ def show(options: Options) -> str:
 def as_settings(result_config: dict[str, Any]) -> Settings:
     """Return the settings that the `config` of a result file holds."""
     given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in result_config.items()}
-    return Settings(**given)
+    return Settings(**({"initial": "uniform"} | given))  # there was no other

@@ -39,7 +39,7 @@ def start_mpi() -> World:
 
 def train(world: World, typed: dict[str, object], stopwatch: Stopwatch, supervision: Supervision | None) -> int:
     """Train as asked; return the exit status. Raises MpinnError."""
-    from mpinn.training import setup
+    from mpinn.training import goals, setup
 
     stopwatch.lap("imports")
     given = world.on_root(partial(config.given, typed))
@@ -58,7 +58,9 @@ def train(world: World, typed: dict[str, object], stopwatch: Stopwatch, supervis
         world.rest()
         return 0
     try:
-        status = STATUS.get(setup.prepare(learners, given, stopwatch, supervision).train(), 0)
+        run = setup.prepare(learners, given, stopwatch, supervision)
+        stopped = run.train()
+        status = STATUS.get(stopped, goals.MISSED if run.state.status in goals.MISSING else 0)
     except MpinnError as error:
         if error.everywhere:
             world.wake(learners)

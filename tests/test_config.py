@@ -33,12 +33,14 @@ def test_defaults_are_the_papers() -> None:
 def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
     words = shlex.split(
         "--epochs 3 --workers 4 --worker-batch 50 --learning-rate 0.5 --l1 1e-6 --l2 0 --alpha 1 --layers 784 30 10 "
-        "--activations identity relu softmax --no-bias --no-layer-normalisation --loss cross-entropy "
+        "--activations identity relu softmax --no-bias --no-layer-normalisation --layer-rates 1 2 --loss cross-entropy "
         "--merge block-momentum --block-momentum 0.5 --learning-rate-scale 2 --merge-format int32 --overlap "
         "--exchange allreduce --balance measured --learning-ranks cores "
         "--kernel reference --seed 7 --data d --test-data t --target-accuracy 95 --target-set train --evaluate-every 2 "
         "--checkpoint c --checkpoint-every 3 --resume r --result f --time-limit 60 --quiet --log-level info --debug "
-        "--fault-tolerance ulfm --min-ranks 2 --check-replicas 3 --stall-warning 4 --stall-timeout 5"
+        "--fault-tolerance ulfm --min-ranks 2 --check-replicas 3 --stall-warning 4 --stall-timeout 5 "
+        "--optimizer adam --merge-rate 0.1 --momentum 0.8 --beta1 0.8 --beta2 0.9 --epsilon 1e-6 --schedule step "
+        "--decay 0.2 --decay-epochs 4 --schedule-epochs 9 --warm-up 1000 --initial he --input-divisor 255"
     )
     by_hand = typed(*words)
     assert all(getattr(by_hand, name) != getattr(Options(), name) for name in config.FIELDS)
@@ -97,13 +99,15 @@ def test_what_is_typed_goes_before_the_file(tmp_path: Path) -> None:
     [
         ("--epochs 0", "--epochs: expected a whole number (passes over the training set), at least 1, got 0"),
         ("--epochs 1.5", "--epochs: expected a whole number"),
-        ("--worker-batch auot", "at least 1, at most 2147483647, or auto, got 'auot' (did you mean 'auto'?)"),
+        ("--worker-batch auot", "at least 1, at most 2147483647, or auto or all, got 'auot' (did you mean 'auto'?)"),
         ("--learning-rate 0", "more than 0"),
         ("--learning-rate nan", "at most 1000000, got nan"),
         ("--learning-rate inf", "at most 1000000, got inf"),
         ("--block-momentum 1", "less than 1"),
         ("--time-limit inf", "more than 0, got inf"),
-        ("--merge maen", "expected mean or block-momentum, got 'maen' (did you mean 'mean'?)"),
+        ("--merge maen", "expected mean or block-momentum or gradient, got 'maen' (did you mean 'mean'?)"),
+        ("--optimizer adan", "did you mean 'adam'"),
+        ("--decay 1", "less than 1"),
         ("--l1 -1", "at least 0"),
         ("--layers 784", "at least two"),
         ("--layers 784 0 10", "at least 1"),
@@ -129,7 +133,22 @@ def test_bad_options_are_refused_with_the_cure(words: str, message: str) -> None
         ({"layers": (784, 9)}, "784 pixels and 10 classes"),
         ({"layers": (784, 2**21, 10)}, "smaller layers"),
         ({"activations": ("identity", "softmax")}, "2 given for 3 layers"),
-        ({"activations": ("identity", "softmax", "softmax")}, "no other does"),
+        ({"activations": ("identity", "softmax", "softmax")}, "may take softmax, and no other"),
+        ({"activations": ("identity", "elu", "relu")}, "--loss quadratic takes softmax or sigmoid or tanh or identity"),
+        ({"activations": ("identity", "elu", "tanh"), "loss": "cross-entropy"}, "takes softmax or sigmoid for"),
+        ({"activations": ("identity", "elu", "sigmoid"), "loss": "quadratic-exact"}, "takes softmax for"),
+        ({"merge": "block-momentum", "optimizer": "adam"}, "leave out --optimizer"),
+        ({"merge": "gradient", "momentum": 0.5}, "--momentum needs --optimizer momentum or nesterov"),
+        ({"beta1": 0.5}, "--beta1 needs --optimizer adam or nadam"),
+        ({"merge": "gradient", "optimizer": "rmsprop", "beta1": 0.5}, "--beta1 needs"),
+        ({"merge_rate": 0.5}, "--merge-rate needs --merge mean and an --optimizer"),
+        ({"merge": "gradient", "merge_rate": 0.5}, "--merge-rate needs --merge mean"),
+        ({"merge": "gradient", "overlap": True}, "--overlap needs --merge mean or block-momentum, without"),
+        ({"optimizer": "adam", "overlap": True}, "--overlap needs --merge mean or block-momentum, without"),
+        ({"decay": 0.5}, "--decay: --schedule constant has no such setting"),
+        ({"schedule": "cosine", "decay_epochs": 2}, "--decay-epochs: --schedule cosine has no such"),
+        ({"schedule": "step", "schedule_epochs": 2}, "--schedule-epochs: --schedule step has no such"),
+        ({"schedule": "plateau", "evaluate_every": 2}, "leave out --evaluate-every"),
         ({"learning_rate": 2.0, "l2": 0.5}, "--l2"),
         ({"workers": 601}, "at most 600 --workers, or --worker-batch 99 or less"),
         ({"block_momentum": 0.5}, "--merge block-momentum"),
@@ -159,6 +178,38 @@ def test_a_short_round_is_allowed_as_long_as_every_worker_has_an_exemplar() -> N
 def test_momentum_and_scale_follow_the_law_unless_given(given_settings: dict, momentum: float, scale: float) -> None:
     settled = resolved(Options(workers=16, merge="block-momentum", **given_settings))
     assert (settled.block_momentum, settled.learning_rate_scale) == (momentum, scale)
+
+
+@pytest.mark.parametrize(
+    "given_settings, rule, rate, hyper",
+    [
+        ({}, "mean", 0.0, (0, 0, 0, 0)),
+        ({"merge": "block-momentum"}, "block-momentum", 0.0, (0, 0, 0, 0)),
+        ({"merge": "gradient", "optimizer": "nadam"}, "nadam", 0.001, (0, 0.9, 0.999, 1e-8)),
+        (
+            {"merge": "gradient", "optimizer": "nadam", "learning_rate": 0.1, "beta1": 0},
+            "nadam",
+            0.1,
+            (0, 0, 0.999, 1e-8),
+        ),
+        ({"merge": "gradient", "optimizer": "rmsprop"}, "rmsprop", 0.001, (0, 0, 0.99, 1e-8)),
+        ({"optimizer": "nesterov", "merge_rate": 0.5, "momentum": 0.8}, "nesterov", 0.5, (0.8, 0, 0, 0)),
+    ],
+)
+def test_an_optimizer_has_its_usual_settings_unless_given(
+    given_settings: dict, rule: str, rate: float, hyper: tuple[float, ...]
+) -> None:
+    settled = resolved(Options(workers=16, **given_settings))
+    assert (settled.rule, settled.master_rate, tuple(settled.hyper)) == (rule, rate, hyper)
+    again = resolved(Options(**{name: getattr(settled, name) for name in config.WEIGHTS}))
+    assert again.determines_weights == settled.determines_weights  # as for a run that is resumed
+
+
+def test_a_schedule_that_ends_does_so_with_the_run_that_began_it() -> None:
+    settled = resolved(Options(epochs=7, schedule="cosine"))
+    assert settled.plan.epochs == 7
+    resumed = resolved(Options(**(settled.determines_weights | {"epochs": 9})))
+    assert resumed.plan.epochs == 7 and resumed.epochs == 9
 
 
 @pytest.mark.slow
@@ -209,11 +260,11 @@ def test_yaml_that_repeats_itself_is_refused_in_few_words(tmp_path: Path, text: 
 
 def test_settings_leave_nothing_open_and_say_what_the_result_says() -> None:
     settings = resolved(typed("--merge", "block-momentum", "--workers", "16"))
-    assert settings.step == pytest.approx(0.8 * settings.learning_rate_scale) and settings.momentum == 0.75
+    assert settings.step == pytest.approx(0.8 * settings.learning_rate_scale) and settings.block_momentum == 0.75
     assert settings.network.sizes == (784, 100, 10) and set(settings.determines_weights) == set(config.WEIGHTS)
     as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(settings).items()}
     assert config.as_settings(as_json) == settings
-    assert resolved(typed()).momentum == 0 and resolved(typed()).step == 0.8
+    assert resolved(typed()).rule == "mean" and resolved(typed()).step == 0.8
 
 
 def test_int16_is_refused_to_more_workers_than_leave_a_step_its_bits() -> None:

@@ -23,6 +23,7 @@ from mpinn.kernels.kernel import NUMERICS
 from mpinn.parallel.schedule import epoch_order
 from mpinn.system.errors import MpinnError
 from mpinn.training import golden
+from mpinn.training.goals import MISSED
 
 KERNEL_BATCH = 100  # exemplars after which the kernel is compared: later, rounding errors have grown
 KERNEL_TOLERANCE = 1e-5  # of a weight
@@ -57,7 +58,7 @@ def command(point: Point, seed: int, epochs: int, result: Path) -> list[str]:
 def kept(path: Path, epochs: int) -> dict[str, Any] | None:
     """Return the oracle's result where it is kept and has enough epochs."""
     found = result_file.load(path, Oracle)
-    return found if found and found["status"] == "completed" and len(found["epochs"]) >= epochs else None
+    return found if found and found["status"] in ("completed", "dead") and len(found["epochs"]) >= epochs else None
 
 
 def settings_of(point: Point, seed: int) -> Settings | None:
@@ -102,7 +103,7 @@ def ask(directory: Path, point: Point, seed: int, epochs: int) -> dict[str, Any]
         environment = {key: value for key, value in os.environ.items() if key != "MPINN_FAULT"}
         line = command(point, seed, epochs, path)
         ran = subprocess.run(line, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if ran.returncode:
+        if ran.returncode not in (0, MISSED):
             said = ran.stderr.strip().splitlines()
             raise MpinnError(f"{point.name}: the serial oracle failed: {said[-1] if said else ran.returncode}")
         found = result_file.load(path)

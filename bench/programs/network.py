@@ -19,7 +19,6 @@ from bench.programs.program import NotHereError
 from mpinn import config
 from mpinn.config import Options, Settings
 from mpinn.merging.formats import FORMATS
-from mpinn.merging.rules import RULES
 from mpinn.model.network import weights_sha256
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.round import Progress, Team
@@ -70,7 +69,9 @@ def main() -> int:
     parser.add_argument("--epochs", type=number, default=3, metavar="N", help="epochs; the first is not measured")
     parser.add_argument("--workers", type=number, default=16, metavar="N", help="logical workers")
     parser.add_argument("--worker-batch", type=number, default=100, metavar="N", help="exemplars between two merges")
-    parser.add_argument("--merge", choices=tuple(RULES), default="block-momentum", help="what moves the master")
+    parser.add_argument(
+        "--merge", choices=("mean", "block-momentum"), default="block-momentum", help="what moves the master"
+    )
     parser.add_argument("--merge-format", choices=tuple(FORMATS), default="int16", help="of workers' terms")
     parser.add_argument("--overlap", action="store_true", help="let a merge travel while the next round is learned")
     asked = parser.parse_args()

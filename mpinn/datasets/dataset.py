@@ -17,6 +17,7 @@ import numpy as np
 from mpinn.datasets import csv, idx, mnist, npz
 from mpinn.datasets.bounded import named_errors
 from mpinn.datasets.exemplars import Exemplars, check_images, checked
+from mpinn.datasets.scaling import Scale
 from mpinn.system.errors import UsageError
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")  # of a Dataset
@@ -33,6 +34,8 @@ class Dataset:
     train_labels: np.ndarray  # (n,) int32
     test_images: np.ndarray  # (m, pixels) uint8
     test_labels: np.ndarray  # (m,) int32
+    class_names: tuple[str, ...] = ()  # in the order of their labels, where the files name them
+    notes: tuple[str, ...] = ()  # what was done to the files' content, and what is odd about it
 
     @property
     def pixels(self) -> int:
@@ -79,15 +82,46 @@ def load(path: str | Path | None = None, test_path: str | Path | None = None) ->
             f"{test.source}: test images of {test.size}, "
             f"but training images of {train.size} in {train.source}; give sets of the same size"
         )
+    scale = Scale.of(train.images)
+    scaled = (scale.note,) if train.images.dtype != np.uint8 else ()
+    names, train_labels, test_labels = numbered(train, test)
+    classes = max(2, 1 + int(train_labels.max()))
     return Dataset(
         name="MNIST" if path is None else str(path),
         image_shape=image_shape,
-        classes=max(2, 1 + int(max(train.labels.max(), test.labels.max()))),
-        train_images=train.images.reshape(len(train.images), -1),
-        train_labels=train.labels,
-        test_images=test.images.reshape(len(test.images), -1),
-        test_labels=test.labels,
+        classes=classes,
+        train_images=scale.grey(train.images).reshape(len(train.images), -1),
+        train_labels=train_labels,
+        test_images=scale.grey(test.images).reshape(len(test.images), -1),
+        test_labels=test_labels,
+        class_names=names,
+        notes=scaled + gap(train_labels, classes),
     )
+
+
+def numbered(train: Exemplars, test: Exemplars) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Return the names of classes, where they have some, and the labels of both sets as int32. Raises UsageError."""
+    known = np.unique(train.labels)
+    if (train.labels.dtype.kind == "U") != (test.labels.dtype.kind == "U"):
+        raise UsageError(f"{test.source}: classes have names in one set and numbers in the other; write both alike")
+    strange = np.setdiff1d(test.labels, known)
+    if len(strange):
+        raise UsageError(
+            f"{test.source}: class {strange[0]} is not in the training set, {train.source}, which has "
+            f"{', '.join(map(str, known[:12]))}{' and others' if len(known) > 12 else ''}; nobody could learn it"
+        )
+    if train.labels.dtype.kind != "U":
+        return (), train.labels, test.labels
+    first, second = (np.searchsorted(known, one.labels).astype(np.int32) for one in (train, test))
+    return tuple(map(str, known)), first, second
+
+
+def gap(labels: np.ndarray, classes: int) -> tuple[str, ...]:
+    """Return what is odd about labels, if they leave out numbers below their largest."""
+    found = len(np.unique(labels))
+    if found == classes or (found == 1 and classes == 2):
+        return ()
+    return (f"only {found} of the labels 0 to {classes - 1} occur: {classes - found} outputs learn nothing",)
 
 
 def load_images(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -98,11 +132,18 @@ def load_images(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     path = Path(path)
     if is_directory(path) or is_npz(path) or is_csv(path):
         found = read_set(path, "test")
-        images, labels = found.images, found.labels
+        images, labels = as_grey(found), None if found.labels.dtype.kind == "U" else found.labels
     else:
         images, labels = idx.read_array(path, "images"), None
         check_images(images, str(path))
     return images.reshape(len(images), -1), labels
+
+
+def as_grey(found: Exemplars) -> np.ndarray:
+    """Return the images of a set that comes without its training set, uint8. Raises UsageError."""
+    if found.images.dtype != np.uint8 and not (found.images.min() >= 0 and found.images.max() <= 1):
+        raise UsageError(f"{found.source}: neither grey levels 0 to 255 nor fractions 0 to 1; scale as for training")
+    return found.images if found.images.dtype == np.uint8 else Scale(0.0, 1.0).grey(found.images)
 
 
 def is_directory(path: Path) -> bool:

@@ -9,6 +9,7 @@ from mpinn.system.errors import UsageError
 MOST_GREY = 255
 MOST_LABEL = 2**16 - 1
 MOST_PIXELS = 2**20  # of an image: a first layer of 100 units then has 400 MB of weights
+LONGEST_NAME = 64  # characters, of a class
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,10 @@ class Exemplars:
     """A training or a test set, its images shaped as in the file."""
 
     source: str  # where the images come from, for messages
-    images: np.ndarray  # (n, height, width) or (n, pixels) uint8
-    labels: np.ndarray  # (n,) int32
+    images: (
+        np.ndarray
+    )  # (n, height, width) or (n, pixels): uint8, or fractions that `scaling.Scale` makes grey levels of
+    labels: np.ndarray  # (n,) int32, or text: names of classes
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -30,19 +33,21 @@ class Exemplars:
 
 
 def checked(images: np.ndarray, labels: np.ndarray, source: str, labels_source: str) -> Exemplars:
-    """Return images (n, ...) and labels (n,), of any type of numbers, as a set. Raises UsageError."""
+    """Return images (n, ...) and labels (n,), of any type of numbers or text, as a set. Raises UsageError."""
     check_images(images, source)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+    if labels.ndim != 1 or labels.dtype.kind not in "iuU":
         raise UsageError(
             f"{labels_source}: labels of type {labels.dtype} in an array of shape {labels.shape}; "
-            f"expected integers, in the shape ({len(images)},)"
+            f"expected integers or names, in the shape ({len(images)},)"
         )
     if len(labels) != len(images):
         raise UsageError(f"{labels_source}: {len(labels)} labels, but {len(images)} images in {source}")
-    low, high = labels.min(), labels.max()
-    if low < 0 or high > MOST_LABEL:
-        raise UsageError(f"{labels_source}: labels from {low} to {high}; expected 0 to {MOST_LABEL} at most")
-    return Exemplars(source, np.ascontiguousarray(as_grey(images, source)), labels.astype(np.int32))
+    if labels.dtype.kind != "U":
+        low, high = labels.min(), labels.max()
+        if low < 0 or high > MOST_LABEL:
+            raise UsageError(f"{labels_source}: labels from {low} to {high}; expected 0 to {MOST_LABEL} at most")
+        labels = labels.astype(np.int32)
+    return Exemplars(source, np.ascontiguousarray(as_numbers(images, source)), labels)
 
 
 def check_images(images: np.ndarray, source: str) -> None:
@@ -60,14 +65,21 @@ def check_pixels(pixels: int, source: str) -> None:
         raise UsageError(f"{source}: images of {pixels:,} pixels; expected at most {MOST_PIXELS:,}: scale them down")
 
 
-def as_grey(values: np.ndarray, source: str) -> np.ndarray:
-    """Return values of any type of numbers as uint8. Raises UsageError if they are not grey levels."""
+def as_numbers(values: np.ndarray, source: str) -> np.ndarray:
+    """Return values of any type of numbers as uint8 or, where some are fractions, as they are. Raises UsageError."""
     if values.dtype == np.uint8:
         return values
     low, high = values.min(), values.max()
-    if not (low >= 0 and high <= MOST_GREY):  # so that NaN is refused too
-        raise UsageError(f"{source}: values from {low} to {high}; expected integers from 0 to {MOST_GREY}")
-    grey = values.astype(np.uint8)
-    if not np.array_equal(grey, values):
-        raise UsageError(f"{source}: fractions; expected unscaled grey levels, integers 0 to {MOST_GREY}")
-    return grey
+    if not np.isfinite([low, high]).all():
+        raise UsageError(f"{source}: values that are no numbers, or infinite; write numbers")
+    if low >= 0 and high <= MOST_GREY:
+        grey = values.astype(np.uint8)
+        if np.array_equal(grey, values):
+            return grey
+    if values.dtype.kind != "f" or not has_fractions(values):
+        raise UsageError(f"{source}: integers from {low:g} to {high:g}; expected 0 to {MOST_GREY}, or fractions")
+    return values
+
+
+def has_fractions(values: np.ndarray) -> bool:
+    return any((block != np.trunc(block)).any() for block in values)

@@ -17,7 +17,7 @@ MAGIC = b"\x93NUMPY\x01\x00"
 LONGEST_DIRECTORY = 2**16  # bytes; that of four arrays has some 300
 LONGEST_END = 2**16 + 22 + 76  # bytes: a comment, the end, and that of large files
 HEADER = re.compile(  # a Python dictionary, its keys in any order
-    rb"(?=.*'descr': *'([<>|]?(?:[iu][1248]|f[248]))')"
+    rb"(?=.*'descr': *'([<>|]?(?:[iu][1248]|f[248]|U[1-9][0-9]?))')"
     rb"(?=.*'fortran_order': *(True|False))"
     rb"(?=.*'shape': *\(([\d, ]*)\))",
     re.DOTALL,
@@ -63,7 +63,17 @@ def read_array(archive: zipfile.ZipFile, name: str, limit: int, source: str) -> 
         if magic != MAGIC or header is None:
             raise UsageError(f"{source}: not an array of numbers; write integers or floats with numpy.savez")
         dtype = np.dtype(header[1].decode())
+        if dtype.kind == "U" and name.startswith("x_"):
+            raise UsageError(f"{source}: text; expected numbers")
         shape = [int(size) for size in header[3].split(b",") if size.strip()]
         check_pixels(math.prod(shape[1:]), source)
         content = read_rest(stream, math.prod(shape) * dtype.itemsize, limit, source)
-        return np.frombuffer(content, dtype).reshape(shape, order="F" if header[2] == b"True" else "C")
+        found = np.frombuffer(content, dtype).reshape(shape, order="F" if header[2] == b"True" else "C")
+        return checked_names(found, source) if dtype.kind == "U" else found
+
+
+def checked_names(names: np.ndarray, source: str) -> np.ndarray:
+    """Return names of classes. Raises UsageError where one cannot be printed."""
+    if not all(name.isprintable() and name.strip() for name in names.ravel().tolist()):
+        raise UsageError(f"{source}: a name of a class that is empty or cannot be printed")
+    return names

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import site
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -31,6 +31,18 @@ class Learner(Protocol):
         learned: np.ndarray,
         between: Callable[[], object] | None = None,
     ) -> tuple[float, float]: ...
+
+    def gradient(
+        self,
+        weights: np.ndarray,
+        images: np.ndarray,
+        labels: np.ndarray,
+        exemplars: np.ndarray,
+        direction: np.ndarray,
+        between: Callable[[], object] | None = None,
+    ) -> tuple[float, float]: ...
+
+    def set_rate(self, learning_rate: float) -> None: ...
 
     def classify(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray: ...
 
@@ -95,10 +107,19 @@ def compiled_elsewhere() -> Path | None:
     return None
 
 
-def choose(name: str, network: Network, learning_rate: float, l1: float, l2: float, rule: str = "mean") -> Kernel:
+def choose(
+    name: str,
+    network: Network,
+    learning_rate: float,
+    l1: float,
+    l2: float,
+    rule: str = "mean",
+    layer_rates: Sequence[float] | None = None,
+) -> Kernel:
     """Return the kernel `name`: 'native', 'reference', or 'auto', native where it can be had.
 
-    learning_rate: the step of a worker. rule: what moves the master (`merging.rules`). Raises UsageError where 'native'
+    learning_rate: the step of a worker; layer_rates: by which that of each layer of weights is multiplied, None: all by
+    1. rule: what moves the master (`merging.rules`). Raises UsageError where 'native'
     is asked for and cannot be had, or gives wrong bits.
     """
     problem = native_problem() if name != "reference" else ""
@@ -111,9 +132,10 @@ def choose(name: str, network: Network, learning_rate: float, l1: float, l2: flo
             build = hashlib.sha256(Path(str(native.__file__)).read_bytes()).hexdigest()[:12]
             native_id = f"native-{build}-{platform.machine()}-{native.VECTORS}"
             note = "" if native.FUSED else SLOW
-            return Kernel("native", native_id, NUMERICS, native.Native(network, learning_rate, l1, l2), native, note)
+            learner = native.Native(network, learning_rate, l1, l2, layer_rates)
+            return Kernel("native", native_id, NUMERICS, learner, native, note)
     if name == "native":
         raise UsageError(f"--kernel native cannot be used: {problem}; or use --kernel reference")
     note = f"not native: {problem}" if problem else ""
     reference_id = f"reference-numpy{np.__version__}-{platform.machine()}-{instruction_set()}"
-    return Kernel("reference", reference_id, None, Reference(network, learning_rate, l1, l2), sums, note)
+    return Kernel("reference", reference_id, None, Reference(network, learning_rate, l1, l2, layer_rates), sums, note)

@@ -1,6 +1,6 @@
 """What the compiled module offers; in the source the types are C's. It has its own `mpinn.merging.sums`, compiled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,7 +20,10 @@ def declines(network: Network, rule: str) -> str: ...
 def self_test() -> list[str]: ...
 
 class Native:
-    def __init__(self, network: Network, learning_rate: float, l1: float, l2: float) -> None: ...
+    def __init__(
+        self, network: Network, learning_rate: float, l1: float, l2: float, layer_rates: Sequence[float] | None = None
+    ) -> None: ...
+    def set_rate(self, learning_rate: float) -> None: ...
     def learn(
         self,
         weights: np.ndarray,
@@ -28,6 +31,15 @@ class Native:
         labels: np.ndarray,
         exemplars: np.ndarray,
         learned: np.ndarray,
+        between: Callable[[], object] | None = None,
+    ) -> tuple[float, float]: ...
+    def gradient(
+        self,
+        weights: np.ndarray,
+        images: np.ndarray,
+        labels: np.ndarray,
+        exemplars: np.ndarray,
+        direction: np.ndarray,
         between: Callable[[], object] | None = None,
     ) -> tuple[float, float]: ...
     def bound(self, weights: np.ndarray, images: np.ndarray, exemplars: np.ndarray) -> float: ...

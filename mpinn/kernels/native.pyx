@@ -15,9 +15,10 @@ cdef extern from "c/kernel.h":
         pass
 
     kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const int32_t *divisors, int loss,
-                       int bias, double alpha, double learning_rate, double a1, double a2)
+                       int bias, double alpha, double learning_rate, const double *rates, double a1, double a2)
     void kernel_free(kernel *k)
-    int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const int32_t *labels,
+    int kernel_set_rate(kernel *k, double learning_rate, double a1, double a2)
+    int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
                      const int32_t *exemplars, size_t count, float *learned, double *spent,
                      int (*between)(void *) except -1, void *context) except? -1
     void kernel_classify(kernel *k, const float *weights, const uint8_t *images, size_t count, int32_t *classes)
@@ -51,6 +52,18 @@ cdef extern from "c/merge.h":
                            float share, float ahead)
 
 
+cdef extern from "c/optimizers.h":
+    enum:
+        MOMENTS
+        NUMBERS
+
+    enum optimizer:
+        pass
+
+    void optimize(optimizer code, float *weights, float **moments, const float *d, size_t n, float a1, float a2,
+                  const float *c)
+
+
 cdef extern from "c/self_test.h":
     enum:
         CASES
@@ -60,17 +73,20 @@ cdef extern from "c/self_test.h":
     uint64_t self_test_hash(int number)
 
 
-# Numbers are those of enum activation and enum loss in c/functions.h.
+# Numbers are those of enum activation and enum loss in c/functions.h, and of enum optimizer in c/optimizers.h.
 ACTIVATIONS = {
-    "identity": 0, "elu": 1, "relu": 2, "leaky-relu": 3, "sigmoid": 4, "tanh": 5, "softmax": 6
+    "identity": 0, "elu": 1, "relu": 2, "leaky-relu": 3, "sigmoid": 4, "tanh": 5, "softmax": 6,
+    "selu": 7, "gelu": 8
 }
-LOSSES = {"quadratic": 0, "cross-entropy": 1}
+LOSSES = {"quadratic": 0, "cross-entropy": 1, "quadratic-exact": 2}
 
 VECTORS = kernel_vectors().decode()
 FUSED = bool(kernel_fused())
 
-
-RULES = ("mean", "block-momentum")
+OPTIMIZERS = {
+    "sgd": 0, "momentum": 1, "nesterov": 2, "adagrad": 3, "rmsprop": 4, "adam": 5, "nadam": 6, "rprop": 7
+}
+RULES = {"mean": -2, "block-momentum": -1, **OPTIMIZERS}
 
 
 def declines(network, rule):
@@ -100,19 +116,20 @@ cdef int call(void *function) except -1:
 
 
 cdef class Native:
-    """Per-exemplar stochastic gradient descent with elastic net regularisation."""
+    """Per-exemplar stochastic gradient descent with elastic net regularisation, and gradients."""
 
     cdef kernel *k
-    cdef int parameters, pixels, labels
+    cdef double l1, l2
 
-    def __cinit__(self, network, double learning_rate, double l1, double l2):
+    def __cinit__(self, network, double learning_rate, double l1, double l2, layer_rates=None):
         cdef const int32_t[::1] units = np.array(network.sizes, np.int32)
         cdef const int32_t[::1] codes = np.array([ACTIVATIONS[name] for name in network.activations], np.int32)
         cdef const int32_t[::1] divisors = np.array(network.divisors, np.int32)
-        self.parameters, self.pixels = network.parameters, network.sizes[0]
+        cdef const double[::1] rates = np.array(layer_rates or [1.0] * len(network.shapes), np.float64)
+        self.l1, self.l2 = l1, l2
         self.k = kernel_new(
             <int>len(units), &units[0], &codes[0], &divisors[0], LOSSES[network.loss], network.bias, network.alpha,
-            learning_rate, learning_rate * l1, learning_rate * l2
+            learning_rate, &rates[0], learning_rate * l1, learning_rate * l2
         )
         if self.k is NULL:
             raise MemoryError
@@ -120,18 +137,32 @@ cdef class Native:
     def __dealloc__(self):
         kernel_free(self.k)
 
+    def set_rate(self, double learning_rate):
+        """As `Reference.set_rate`."""
+        if kernel_set_rate(self.k, learning_rate, learning_rate * self.l1, learning_rate * self.l2):
+            raise MemoryError
+
     def learn(self, const float[::1] weights, const uint8_t[:, ::1] images, const int32_t[::1] labels,
               const int32_t[::1] exemplars, float[::1] learned, between=None):
         """As `Reference.learn`; `think` and `train` share the time as they do at every 8th exemplar."""
-        cdef double spent[2]
         if len(exemplars) == 0:
             learned[:] = weights
             return 0.0, 0.0
+        return self.go_through(1, weights, images, labels, exemplars, learned, between)
+
+    def gradient(self, const float[::1] weights, const uint8_t[:, ::1] images, const int32_t[::1] labels,
+                 const int32_t[::1] exemplars, float[::1] direction, between=None):
+        """As `Reference.gradient`."""
+        return self.go_through(0, weights, images, labels, exemplars, direction, between)
+
+    cdef go_through(self, int stepping, const float[::1] weights, const uint8_t[:, ::1] images,
+                    const int32_t[::1] labels, const int32_t[::1] exemplars, float[::1] stored, between):
+        cdef double spent[2]
         cdef calling function = NULL
         if between is not None:
             function = call
-        if kernel_learn(self.k, &weights[0], &images[0, 0], &labels[0], &exemplars[0], exemplars.shape[0], &learned[0],
-                        spent, function, <void *>between):
+        if kernel_learn(self.k, stepping, &weights[0], &images[0, 0], &labels[0], &exemplars[0], exemplars.shape[0],
+                        &stored[0], spent, function, <void *>between):
             raise MemoryError
         return spent[0], spent[1]
 
@@ -159,6 +190,7 @@ ctypedef fused number:
 
 cdef enum:
     BLOCK = 1024  # weights whose sums a merge keeps in the nearest cache
+    OF_RULE = NUMBERS + 3  # numbers that a rule has at most: `merging.rules.optimize`
 
 
 def store_steps(whole[::1] term, const float[::1] learned, const float[::1] master, float factor, int most):
@@ -192,8 +224,23 @@ cdef void add_block(number *total, number[:, :] terms, const int64_t[::1] counts
                 merge_add_float64(total, &terms[worker, start], n)
 
 
-cdef void move_block(float *weights, float *velocity, number *total, size_t n, double share, double momentum) noexcept:
-    if number is int16_t:
+cdef void optimize_block(int code, float *weights, float **moments, number *total, size_t n, double share,
+                         const double *numbers, const float *c) noexcept:
+    cdef float direction[BLOCK]
+    cdef size_t i
+    cdef double master = numbers[0]
+    for i in range(n):
+        direction[i] = <float>(share * total[i] - weights[i]) if master else <float>(share * total[i])
+    optimize(<optimizer>code, weights, moments, direction, n, c[1], c[2], c + 3)
+
+
+cdef void move_block(int code, float *weights, float **moments, number *total, size_t n, double share,
+                     const double *numbers, const float *c) noexcept:
+    cdef float *velocity = moments[0]
+    cdef double momentum = numbers[0] if code == -1 else 0.0
+    if code >= 0:
+        optimize_block(code, weights, moments, total, n, share, numbers, c)
+    elif number is int16_t:
         merge_move_int16(weights, velocity, total, n, share, momentum)
     elif number is int32_t:
         merge_move_int32(weights, velocity, total, n, share, momentum)
@@ -203,6 +250,19 @@ cdef void move_block(float *weights, float *velocity, number *total, size_t n, d
         merge_move_float64(weights, velocity, total, n, share, momentum)
 
 
+cdef void rows_from(float **rows, float[:, :] moments, size_t start) noexcept:
+    """Write where the moments begin, of the weights from `start` on; NULL where there is none."""
+    cdef Py_ssize_t i
+    for i in range(MOMENTS):
+        rows[i] = &moments[i, start] if i < moments.shape[0] else NULL
+
+
+cdef void as_floats(float *c, const double[::1] numbers) noexcept:
+    cdef Py_ssize_t i
+    for i in range(OF_RULE):
+        c[i] = <float>numbers[i] if i < numbers.shape[0] else 0.0
+
+
 def add(number[::1] total, number[:, :] terms, const int64_t[::1] counts):
     cdef Py_ssize_t start, n
     for start in range(0, total.shape[0], BLOCK):
@@ -210,22 +270,35 @@ def add(number[::1] total, number[:, :] terms, const int64_t[::1] counts):
         add_block(&total[start], terms, counts, start, n)
 
 
-def move(rule, float[::1] weights, float[:, :] moments, number[::1] total, double share, double momentum):
-    cdef float *velocity = &moments[0, 0] if rule == "block-momentum" else NULL
-    move_block(&weights[0], velocity, &total[0], weights.shape[0], share, momentum)
+def move(rule, float[::1] weights, float[:, :] moments, number[::1] total, double share, const double[::1] numbers):
+    cdef float c[OF_RULE]
+    cdef float *rows[MOMENTS]
+    cdef Py_ssize_t start, n
+    cdef int code = RULES[rule]
+    cdef const double *given = &numbers[0] if numbers.shape[0] else NULL
+    as_floats(c, numbers)
+    for start in range(0, weights.shape[0], BLOCK):
+        n = min(BLOCK, weights.shape[0] - start)
+        rows_from(rows, moments, start)
+        move_block(code, &weights[start], rows, &total[start], n, share, given, c)
 
 
 def merge(rule, float[::1] weights, float[:, :] moments, number[:, :] terms, const int64_t[::1] counts, double share,
-          double momentum):
+          const double[::1] numbers):
     cdef number total[BLOCK]
+    cdef float c[OF_RULE]
+    cdef float *rows[MOMENTS]
     cdef Py_ssize_t start, i, n
-    cdef bint moving = rule == "block-momentum"
+    cdef int code = RULES[rule]
+    cdef const double *given = &numbers[0] if numbers.shape[0] else NULL
+    as_floats(c, numbers)
     for start in range(0, weights.shape[0], BLOCK):
         n = min(BLOCK, weights.shape[0] - start)
         for i in range(n):
             total[i] = 0
         add_block(&total[0], terms, counts, start, n)
-        move_block(&weights[start], &moments[0, start] if moving else NULL, &total[0], n, share, momentum)
+        rows_from(rows, moments, start)
+        move_block(code, &weights[start], rows, total, n, share, given, c)
 
 
 def go_on(float[::1] start, const float[::1] weights, float[:, :] moments, whole[::1] term, float share, float ahead):

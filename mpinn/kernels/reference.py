@@ -1,9 +1,9 @@
 """How one worker learns one batch, in NumPy and float64: the definition that every other kernel is compared with.
 
-One exemplar at a time: forward, backward, update. All of the mathematics is in `shrink`, `forward` and `update`.
+One exemplar at a time: forward, backward, update. All of the mathematics is in `shrink`, `forward` and `backward`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import numpy as np
@@ -22,11 +22,20 @@ def shrink(w: Array, a1: float, a2: float) -> Array:
 class Reference:
     """Per-exemplar stochastic gradient descent with elastic net regularisation."""
 
-    def __init__(self, network: Network, learning_rate: float, l1: float, l2: float) -> None:
+    def __init__(
+        self, network: Network, learning_rate: float, l1: float, l2: float, layer_rates: Sequence[float] | None = None
+    ) -> None:
+        """layer_rates: by which the learning rate of each layer of weights is multiplied; None: all by 1."""
         self.network = network
+        self.layer_rates = layer_rates or [1.0] * len(network.shapes)
+        self.l1, self.l2 = l1, l2
+        self.set_rate(learning_rate)
+
+    def set_rate(self, learning_rate: float) -> None:
+        """Learn with another rate from now on."""
         self.eta = learning_rate
-        self.a1 = learning_rate * l1
-        self.a2 = learning_rate * l2
+        self.a1 = learning_rate * self.l1
+        self.a2 = learning_rate * self.l2
 
     def forward(self, w: list[Array], image: Array) -> tuple[list[Array], list[Array]]:
         """Return the normalised net input x and the value phi = activation(x) of every layer, (units,) float64 each.
@@ -41,18 +50,25 @@ class Reference:
             phi.append(network.activate(layer + 1, x[layer + 1]))
         return x, phi
 
-    def update(self, w: list[Array], x: list[Array], phi: list[Array], target: Array) -> None:
-        """Change the weights, in place, by the error of one exemplar; target (classes,) is its class, one-hot.
+    def backward(self, w: list[Array], x: list[Array], phi: list[Array], target: Array) -> list[Array]:
+        """Return where the error of one exemplar pulls the weights; target (classes,): its class, one-hot.
 
-        A layer's delta is made with the weights above it as they were before this exemplar.
+        As w[l]: minus the gradient of the loss by the weights but for a constant factor a layer: its rate, and the net
+        inputs' divisors from there on, which the paper's update leaves out.
         """
         network = self.network
-        delta = network.output_delta(target, phi[-1])
+        delta = network.output_delta(target, x[-1], phi[-1])
+        pulls = []
         for layer in reversed(range(len(w))):
-            step = self.eta * np.outer(self.with_bias(phi[layer]), delta)
+            pulls.append(np.outer(self.with_bias(phi[layer]), delta))
             if layer > 0:
                 delta = w[layer][: network.sizes[layer]] @ delta * network.derivative(layer, x[layer], phi[layer])
-            w[layer][:] = shrink(w[layer], self.a1, self.a2) + step
+        return [rate * pull for rate, pull in zip(self.layer_rates, reversed(pulls), strict=True)]
+
+    def update(self, w: list[Array], pulls: list[Array]) -> None:
+        """Change the weights, in place, by what one exemplar pulls."""
+        for layer, pull in zip(w, pulls, strict=True):
+            layer[:] = shrink(layer, self.a1, self.a2) + self.eta * pull
 
     def with_bias(self, phi: Array) -> Array:
         """Return a layer's values followed by its bias unit's 1, where there is one."""
@@ -82,12 +98,40 @@ class Reference:
             start = perf_counter()
             x, phi = self.forward(w, images[exemplar])
             thought = perf_counter()
-            self.update(w, x, phi, targets[labels[exemplar]])
+            self.update(w, self.backward(w, x, phi, targets[labels[exemplar]]))
             think += thought - start
             train += perf_counter() - thought
             if between:
                 between()
         learned[:] = exact
+        return think, train
+
+    def gradient(
+        self,
+        weights: Array,
+        images: Array,
+        labels: Array,
+        exemplars: Array,
+        direction: Array,
+        between: Callable[[], object] | None = None,
+    ) -> tuple[float, float]:
+        """Store the mean direction in which the exemplars pull the weights, (parameters,) float32; else as `learn`."""
+        w = self.network.views(weights.astype(np.float64))
+        total = np.zeros(len(weights))
+        sums = self.network.views(total)
+        targets = np.eye(self.network.sizes[-1])
+        think = train = 0.0
+        for exemplar in exemplars:
+            start = perf_counter()
+            x, phi = self.forward(w, images[exemplar])
+            thought = perf_counter()
+            for layer, pull in zip(sums, self.backward(w, x, phi, targets[labels[exemplar]]), strict=True):
+                layer += pull
+            think += thought - start
+            train += perf_counter() - thought
+            if between:
+                between()
+        direction[:] = total / len(exemplars)
         return think, train
 
     def classify(self, weights: Array, images: Array) -> Array:

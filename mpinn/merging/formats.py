@@ -52,7 +52,7 @@ class Merger(Protocol):
         moments: np.ndarray,
         total: np.ndarray,
         share: float,
-        momentum: float,
+        numbers: np.ndarray,
     ) -> None: ...
 
     def merge(
@@ -63,7 +63,7 @@ class Merger(Protocol):
         terms: np.ndarray,
         counts: np.ndarray,
         share: float,
-        momentum: float,
+        numbers: np.ndarray,
     ) -> None: ...
 
     def go_on(

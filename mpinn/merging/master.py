@@ -15,7 +15,7 @@ class Master:
 
     weights: np.ndarray  # (parameters,) float32
     moments: np.ndarray  # (moments of the rule, parameters) float32
-    momentum: float  # 0 for the plain mean
+    momentum: float  # of block momentum, else 0
     exponent: int = (
         FIRST  # e, where workers' steps of the round before were smaller than 2^e: the unit of whole numbers
     )

@@ -54,16 +54,11 @@ def add(total: np.ndarray, terms: np.ndarray, counts: np.ndarray) -> None:
             total += term
 
 
-def move(rule: str, weights: np.ndarray, moments: np.ndarray, total: np.ndarray, share: float, momentum: float) -> None:
-    """Move the master as a rule says, in place, given a sum of terms: the mean is share * sum, beyond the master for
-    whole numbers.
-
-    weights (parameters,) float32; moments (moments of the rule, parameters) float32; total (parameters,).
-    """
-    mean = share * total.astype(np.float64)
-    if np.issubdtype(total.dtype, np.integer):
-        mean += weights
-    RULES[rule].move(weights, moments, mean, momentum)
+def move(
+    rule: str, weights: np.ndarray, moments: np.ndarray, total: np.ndarray, share: float, numbers: np.ndarray
+) -> None:
+    """Move the master as a rule says, in place, given a sum of terms: see `merging.rules`."""
+    RULES[rule].move(weights, moments, total, share, numbers)
 
 
 def merge(
@@ -73,12 +68,12 @@ def merge(
     terms: np.ndarray,
     counts: np.ndarray,
     share: float,
-    momentum: float,
+    numbers: np.ndarray,
 ) -> None:
     """`add` the terms of all workers, and `move` the master."""
     total = np.zeros(len(weights), terms.dtype)
     add(total, terms, counts)
-    move(rule, weights, moments, total, share, momentum)
+    move(rule, weights, moments, total, share, numbers)
 
 
 def go_on(

@@ -13,6 +13,8 @@ import numpy as np
 Array = np.ndarray
 
 LEAK = 0.01  # slope of the leaky ReLU below zero
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017: mean 0, variance 1 stay so
+GELU_SCALE, GELU_CUBE = 0.7978845608028654, 0.044715  # the first is the square root of 2 / pi
 
 
 class Activation(NamedTuple):
@@ -30,6 +32,25 @@ def elu(x: Array, alpha: float) -> Array:
 def elu_derivative(x: Array, phi: Array, alpha: float) -> Array:
     """1 if x > 0, else phi + alpha; at x = 0 this is alpha, as in the final version of Clevert et al."""
     return np.where(x > 0, 1.0, phi + alpha)
+
+
+def selu(x: Array, alpha: float) -> Array:
+    """SELU (Klambauer, Unterthiner, Mayr, Hochreiter 2017, arXiv:1706.02515): ELU with the two constants of theirs."""
+    return SELU_SCALE * elu(x, SELU_ALPHA)
+
+
+def selu_derivative(x: Array, phi: Array, alpha: float) -> Array:
+    return np.where(x > 0, SELU_SCALE, phi + SELU_SCALE * SELU_ALPHA)
+
+
+def gelu(x: Array, alpha: float) -> Array:
+    """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415), by the tanh that they approximate it with."""
+    return 0.5 * x * (1 + np.tanh(GELU_SCALE * x * (1 + GELU_CUBE * x * x)))
+
+
+def gelu_derivative(x: Array, phi: Array, alpha: float) -> Array:
+    t = np.tanh(GELU_SCALE * x * (1 + GELU_CUBE * x * x))
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * GELU_SCALE * (1 + 3 * GELU_CUBE * x * x)
 
 
 def sigmoid(x: Array, alpha: float) -> Array:
@@ -57,4 +78,6 @@ ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": Activation(sigmoid, logistic_derivative),
     "tanh": Activation(lambda x, alpha: np.tanh(x), lambda x, phi, alpha: 1 - phi * phi),
     "softmax": Activation(softmax, logistic_derivative),
+    "selu": Activation(selu, selu_derivative),
+    "gelu": Activation(gelu, gelu_derivative),
 }

@@ -5,24 +5,41 @@ declines what it does not know, and `--kernel auto` takes the reference kernel i
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 Array = np.ndarray
 
 
-def quadratic(target: Array, phi: Array) -> Array:
-    """(t - phi) phi (1 - phi): the paper's, with the diagonal of the softmax's Jacobian only."""
-    return (target - phi) * phi * (1 - phi)
+class Loss(NamedTuple):
+    """`delta(target, phi, slope)` is minus the derivative of the loss by the output layer's net input.
+
+    Arrays (classes,); slope: the derivative of the layer's activation, of a softmax the diagonal of its Jacobian.
+    """
+
+    delta: Callable[[Array, Array, Array], Array]
+    outputs: tuple[str, ...]  # activations of the output layer that it fits
 
 
-def cross_entropy(target: Array, phi: Array) -> Array:
-    """T - phi, exact for a softmax (Bishop 2006, equation 4.109)."""
+def quadratic(target: Array, phi: Array, slope: Array) -> Array:
+    """(t - phi) phi': with the softmax the paper's, which has the diagonal of its Jacobian only."""
+    return (target - phi) * slope
+
+
+def quadratic_exact(target: Array, phi: Array, slope: Array) -> Array:
+    """Phi (e - sum(e phi)), e = t - phi: with all of the softmax's Jacobian, phi_i (1_ij - phi_j)."""
+    error = target - phi
+    return phi * (error - error @ phi)
+
+
+def cross_entropy(target: Array, phi: Array, slope: Array) -> Array:
+    """T - phi, exact for a softmax and, with one binary cross-entropy a class, for a sigmoid (Bishop 2006, 4.3)."""
     return target - phi
 
 
-# name -> delta(target, phi), minus the derivative of the loss by the output layer's net input; arrays (classes,)
-LOSSES: dict[str, Callable[[Array, Array], Array]] = {
-    "quadratic": quadratic,
-    "cross-entropy": cross_entropy,
+LOSSES: dict[str, Loss] = {
+    "quadratic": Loss(quadratic, ("softmax", "sigmoid", "tanh", "identity")),
+    "quadratic-exact": Loss(quadratic_exact, ("softmax",)),
+    "cross-entropy": Loss(cross_entropy, ("softmax", "sigmoid")),
 }

@@ -6,6 +6,8 @@ one float32 vector, without padding. What moves over MPI, into a snapshot and in
 """
 
 import hashlib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +17,15 @@ from mpinn.model.activations import ACTIVATIONS
 from mpinn.model.losses import LOSSES
 
 GREY_LEVELS = 256
-INITIAL_RANGE = 0.1  # initial weights are uniform in [-0.1, 0.1]
+
+# Initial weights are uniform within +- what these say, of a layer's inputs and outputs: the paper's; and variances of
+# 1 / inputs (LeCun et al. 1998), 2 / (inputs + outputs) (Glorot and Bengio 2010), 2 / inputs (He et al. 2015).
+INITIAL: dict[str, Callable[[int, int], float]] = {
+    "uniform": lambda inputs, outputs: 0.1,
+    "lecun": lambda inputs, outputs: math.sqrt(3 / inputs),
+    "glorot": lambda inputs, outputs: math.sqrt(6 / (inputs + outputs)),
+    "he": lambda inputs, outputs: math.sqrt(6 / inputs),
+}
 
 
 def raw_bits(seed: int, stream: int, count: int) -> np.ndarray:
@@ -36,6 +46,8 @@ class Network:
     bias: bool = True
     layer_normalisation: bool = True
     loss: str = "quadratic"
+    initial: str = "uniform"
+    input_divisor: int | None = None
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -51,11 +63,11 @@ class Network:
     def divisors(self) -> list[int]:
         """What each layer's values are divided by before its activation: its size, bias unit included, or 1.
 
-        The output layer has no bias unit.
+        The output layer has no bias unit. `input_divisor` is the input layer's, where it is given.
         """
-        if not self.layer_normalisation:
-            return [1] * len(self.sizes)
-        return [n + self.bias for n in self.sizes[:-1]] + [self.sizes[-1]]
+        sizes = [n + self.bias for n in self.sizes[:-1]] + [self.sizes[-1]]
+        found = sizes if self.layer_normalisation else [1] * len(sizes)
+        return [self.input_divisor or found[0], *found[1:]]
 
     def views(self, weights: np.ndarray) -> list[np.ndarray]:
         """Return the vector (parameters,) as one (inputs + bias, outputs) view a layer."""
@@ -68,7 +80,12 @@ class Network:
     def initial_weights(self, seed: int) -> np.ndarray:
         """Return the float32 vector that training with this seed starts from."""
         unit = (raw_bits(seed, 0, self.parameters) >> np.uint64(11)) * 2.0**-53
-        return ((2 * unit - 1) * INITIAL_RANGE).astype(np.float32)
+        weights = 2 * unit - 1
+        for layer, view in enumerate(self.views(weights)):
+            view *= INITIAL[self.initial](self.sizes[layer], self.sizes[layer + 1])
+            if self.bias and self.initial != "uniform":
+                view[-1] = 0
+        return weights.astype(np.float32)
 
     def activate(self, layer: int, x: np.ndarray) -> np.ndarray:
         """Return phi of a layer for its (normalised) net input."""
@@ -78,9 +95,9 @@ class Network:
         """Return d phi / d x of a layer, given its (normalised) net input and phi."""
         return ACTIVATIONS[self.activations[layer]].derivative(x, phi, self.alpha)
 
-    def output_delta(self, target: np.ndarray, phi: np.ndarray) -> np.ndarray:
+    def output_delta(self, target: np.ndarray, x: np.ndarray, phi: np.ndarray) -> np.ndarray:
         """Return the output layer's delta, (classes,): minus d loss / d net input."""
-        return LOSSES[self.loss](target, phi)
+        return LOSSES[self.loss].delta(target, phi, self.derivative(len(self.sizes) - 1, x, phi))
 
     def input_table(self) -> np.ndarray:
         """Return the input layer's phi of each of the 256 grey levels, float64."""

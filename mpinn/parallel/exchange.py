@@ -15,7 +15,7 @@ from mpinn.merging import overlap
 from mpinn.merging.formats import Format, Merger
 from mpinn.merging.master import Master
 from mpinn.parallel.mpi_library import MPI
-from mpinn.parallel.reduction import NOTES, Merged, Notes, Reduction, read_notes
+from mpinn.parallel.reduction import NOTES, Merged, Notes, Reduction, Round, read_notes
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.shared_memory import shared_memory_free
 from mpinn.parallel.stop_requests import SLOTS
@@ -35,6 +35,7 @@ class Merging(NamedTuple):
     format: Format
     learned: np.ndarray | None  # (parameters,) bool: which weights workers learn apart (`travelling`); None: all
     overlap: bool  # whether a merge is under way while the next round is learned
+    gradients: bool  # whether workers give a direction, instead of weights
 
 
 class Exchange(ABC):
@@ -52,7 +53,8 @@ class Exchange(ABC):
         self.workers_everywhere = True  # on every rank or node that sends sums
         self.reduction: Reduction | None = None  # of the round whose merge is under way
         self.ahead = np.empty(len(master.weights) if how.overlap else 0, np.float32)
-        self.begun = master.weights  # with what the worker that started last began
+        self.nothing = np.zeros(len(master.weights) if how.gradients else 0, np.float32)
+        self.begun = master.weights  # from which what the worker that started last gives is a step
         self.notes = Notes()
 
     @abstractmethod
@@ -68,8 +70,10 @@ class Exchange(ABC):
         """Return where a worker of this rank has its term, (parameters,)."""
 
     @abstractmethod
-    def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
-        """Move the master, once all workers of the round have stored; requests (SLOTS,) int64, of this rank.
+    def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray) -> Merged:
+        """Move the master, once all workers of the round have stored.
+
+        requests (SLOTS,) int64, of this rank; numbers (k,) float64, of the rule that moves the master.
 
         Where a weight is not a number or beyond the limit, the requests returned say `diverged`, and the master is
         useless. To overlap, the master is moved by the round before, of which what is returned tells, and this one's
@@ -82,12 +86,12 @@ class Exchange(ABC):
 
     def start(self, worker: int) -> np.ndarray:
         """Return the weights with which a worker of this rank begins the round, (parameters,) float32."""
-        self.begun = self.master.weights
+        self.begun = self.nothing if self.how.gradients else self.master.weights
         if self.reduction:
-            alone = self.format.share(self.reduction.exponent, int(self.reduction.counts.workers[worker]))
+            alone = self.format.share(self.reduction.round.exponent, int(self.reduction.round.counts.workers[worker]))
             overlap.go_on(self.merger, self.ahead, self.master, self.term(worker), alone)
             self.begun = self.ahead
-        return self.begun
+        return self.master.weights if self.how.gradients else self.begun
 
     def stored(self, worker: int, counts: Counts) -> None:
         """The worker that started last has stored what it learned, in a round of so many exemplars: make its term."""
@@ -118,8 +122,8 @@ class Exchange(ABC):
 
     def move(self, weights: np.ndarray, moments: np.ndarray, done: Reduction) -> None:
         """Move a part of the master by the sums of its terms."""
-        share = self.format.share(done.exponent, done.counts.all)
-        self.merger.move(self.how.rule, weights, moments, done.sums[:-NOTES], share, self.master.momentum)
+        share = self.format.share(done.round.exponent, done.round.counts.all)
+        self.merger.move(self.how.rule, weights, moments, done.sums[:-NOTES], share, done.round.numbers)
 
 
 class AllreduceExchange(Exchange):
@@ -158,14 +162,15 @@ class AllreduceExchange(Exchange):
         super().stored(worker, counts)
         self.merger.add(self.sums[:-NOTES], self.term(worker)[None], counts.workers[worker : worker + 1])
 
-    def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
+    def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray) -> Merged:
         exponent = self.master.exponent
         earlier = self.settle()
         self.notes.numbers[:SLOTS] += requests
         self.sums[-NOTES:] = self.notes.numbers
         self.notes.clear()
         travelling = self.known(self.sums, self.terms, counts)
-        self.reduction = Reduction(self.world.comm, self.sums, counts, exponent, self.how.overlap, travelling)
+        round_ = Round(counts, exponent, numbers)
+        self.reduction = Reduction(self.world.comm, self.sums, round_, self.how.overlap, travelling)
         self.sums, self.others = self.others, self.sums
         return earlier if self.how.overlap else self.settle()
 
@@ -175,7 +180,7 @@ class AllreduceExchange(Exchange):
             return Merged()
         waited = done.wait()
         self.move(self.master.weights, self.master.moments, done)
-        told = read_notes(done.sums[-NOTES:], done.exponent, self.master)
+        told = read_notes(done.sums[-NOTES:], done.round.exponent, self.master)
         done.sums[:] = 0
         return Merged(*told, waited)
 
@@ -230,7 +235,7 @@ class SharedMemoryExchange(Exchange):
     def term(self, worker: int) -> np.ndarray:
         return self.terms[self.row[worker]]
 
-    def merge(self, counts: Counts, requests: np.ndarray) -> Merged:
+    def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray) -> Merged:
         exponent = self.master.exponent  # of the terms that are there now
         self.notes.numbers[:SLOTS] += requests
         self.board[self.turn, self.world.node.rank] = self.notes.numbers
@@ -239,9 +244,9 @@ class SharedMemoryExchange(Exchange):
         if self.how.overlap:
             done = self.reduction
             waited += self.land(done)
-            self.reduction = self.send(counts, exponent)
+            self.reduction = self.send(Round(counts, exponent, numbers))
         else:
-            done = self.send(counts, exponent)
+            done = self.send(Round(counts, exponent, numbers))
             waited += self.land(done)
         return self.moved(done, waited)
 
@@ -255,16 +260,16 @@ class SharedMemoryExchange(Exchange):
         self.world.node.Barrier()
         return perf_counter() - start
 
-    def send(self, counts: Counts, exponent: int) -> Reduction:
+    def send(self, round_: Round) -> Reduction:
         """Add up the terms of this rank's slice, and hand the sums over to the ranks of other nodes, if there are."""
         comm, travelling, terms = None, None, self.terms[:, self.slice]
         if self.has_slice and not self.at_once:
             self.sums[:-NOTES] = 0
             self.sums[-NOTES:] = self.board[self.turn].sum(axis=0)
-            self.merger.add(self.sums[:-NOTES], terms, counts.workers[self.workers])
+            self.merger.add(self.sums[:-NOTES], terms, round_.counts.workers[self.workers])
         if self.has_slice and self.world.nodes > 1:
-            comm, travelling = self.world.across, self.known(self.sums, terms, counts)
-        return Reduction(comm, self.sums, counts, exponent, self.how.overlap, travelling)
+            comm, travelling = self.world.across, self.known(self.sums, terms, round_.counts)
+        return Reduction(comm, self.sums, round_, self.how.overlap, travelling)
 
     def land(self, done: Reduction | None) -> float:
         """Move this rank's slice of the master; return for how many seconds it waited for sums."""
@@ -278,9 +283,9 @@ class SharedMemoryExchange(Exchange):
             return waited
         weights, moments = master.weights[mine], master.moments[:, mine]
         if self.at_once:
-            terms, counts = self.terms[:, mine], done.counts.workers[self.workers]
-            share = self.format.share(done.exponent, done.counts.all)
-            self.merger.merge(self.how.rule, weights, moments, terms, counts, share, master.momentum)
+            terms, counts = self.terms[:, mine], done.round.counts.workers[self.workers]
+            share = self.format.share(done.round.exponent, done.round.counts.all)
+            self.merger.merge(self.how.rule, weights, moments, terms, counts, share, done.round.numbers)
         else:
             self.move(weights, moments, done)
         return waited
@@ -293,7 +298,7 @@ class SharedMemoryExchange(Exchange):
         if done is None:
             return Merged(waited=waited)
         notes = self.board[turn].sum(axis=0) if self.at_once else self.told[turn]
-        return Merged(*read_notes(notes, done.exponent, self.master), waited)
+        return Merged(*read_notes(notes, done.round.exponent, self.master), waited)
 
 
 def choose(name: str, world: World, how: Merging, master: Master, assignment: list[range]) -> Exchange:

@@ -28,6 +28,7 @@ def seconds(team: Team) -> tuple[float, float]:
     world, counts = team.world, team.schedule.counts(0)
     batches = team.scatter_batches(epoch=1)[0]
     asked = np.zeros(SLOTS, np.int64)
+    numbers = team.pace.numbers(team.exchange.master, epoch=1, done=0, factor=1.0)
 
     def timed(work: Callable[[], object]) -> float:
         world.comm.Barrier()
@@ -41,7 +42,7 @@ def seconds(team: Team) -> tuple[float, float]:
         learn = timed(lambda: team.learn(batches, counts, 1, 0))
         if team.exchange.reduction:
             team.exchange.reduction.wait()
-        spent.append((learn, timed(lambda: team.exchange.merge(counts, asked))))
+        spent.append((learn, timed(lambda: team.exchange.merge(counts, asked, numbers))))
     team.exchange.settle()
     learn, merge = (median(column) for column in zip(*spent, strict=True))
     return learn, merge

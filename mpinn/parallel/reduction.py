@@ -16,6 +16,14 @@ from mpinn.parallel.travelling import Travelling
 NOTES = SLOTS + EXPONENTS  # numbers that are added up beside the terms: see `Notes`
 
 
+class Round(NamedTuple):
+    """What a merge has to know of its round."""
+
+    counts: Counts
+    exponent: int  # of its terms
+    numbers: np.ndarray  # (k,) float64, of the rule that moves the master
+
+
 class Merged(NamedTuple):
     """What a merge returned."""
 
@@ -63,16 +71,12 @@ class Reduction:
         self,
         comm: Any,
         sums: np.ndarray,
-        counts: Counts,
-        exponent: int,
+        round_: Round,
         overlap: bool,
         travelling: Travelling | None,
     ) -> None:
-        """comm: those that add up, None for a rank that has no part in it; exponent: of the round's terms.
-
-        travelling: None where all sums travel.
-        """
-        self.comm, self.sums, self.counts, self.exponent = comm, sums, counts, exponent
+        """comm: those that add up, None for a rank that has no part in it; travelling: None where all sums travel."""
+        self.comm, self.sums, self.round = comm, sums, round_
         self.travelling = travelling
         self.sent = travelling.pack(sums) if travelling else sums
         self.request = comm.Iallreduce(MPI.IN_PLACE, self.sent) if comm is not None and overlap else None

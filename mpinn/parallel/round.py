@@ -4,7 +4,7 @@ All ranks hold the same master, bit for bit, before and after every round.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
@@ -13,11 +13,13 @@ import numpy as np
 from mpinn.config import Settings
 from mpinn.datasets import Dataset
 from mpinn.kernels import Kernel
-from mpinn.merging import formats, overlap
+from mpinn.merging import formats, overlap, sums
 from mpinn.merging.master import Master
+from mpinn.merging.optimizers import OPTIMIZERS
 from mpinn.parallel import exchange, fault_injection
 from mpinn.parallel.exchange import Merging
 from mpinn.parallel.mpi_library import MPI
+from mpinn.parallel.pace import Pace
 from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.reduction import Merged
 from mpinn.parallel.schedule import Counts, Schedule, assign, assign_by_speed, epoch_order
@@ -38,6 +40,15 @@ class Progress(NamedTuple):
     requests: Requests  # of its last round
 
 
+class Evaluation(NamedTuple):
+    """How well the master classifies."""
+
+    train: float  # percent right of the training set
+    test: float  # and of the test set
+    requests: Requests  # of all ranks meanwhile
+    classes_named: int  # that it chose for any exemplar of the training set
+
+
 class ReplicaError(Exception):
     """Ranks have other master weights than most."""
 
@@ -55,15 +66,17 @@ class Team:
         """master: where to start from, equal on all ranks; it is copied. Raises UsageError, on every rank."""
         self.world = world
         self.kernel = kernel
+        self.outputs = settings.layers[-1]
         self.data = data
         self.seed = settings.seed
         self.listener = listener
         self.schedule = Schedule(len(data.train_labels), settings.workers, settings.worker_batch)
         self.assignment = assign(settings.workers, world.size)
         form = formats.choose(settings.merge_format, kernel.merger, settings.workers, settings.worker_batch)
+        self.pace = Pace(settings, self.schedule, weighs=not np.issubdtype(form.dtype, np.integer))
         self.overlap = settings.overlap
         learned = learned_weights(settings.network, data.lit_pixels) if world.nodes > 1 else None
-        how = Merging(settings.merge, kernel.merger, form, learned, self.overlap)
+        how = Merging(settings.rule, kernel.merger, form, learned, self.overlap, settings.gradients)
         self.exchange = exchange.choose(settings.exchange, world, how, master, self.assignment)
         # What the run goes back to where rounds have to be done again.
         self.settled = self.exchange.master.copy() if world.fault_tolerant or self.overlap else self.exchange.master
@@ -80,12 +93,12 @@ class Team:
         """The workers of this rank."""
         return self.assignment[self.world.rank]
 
-    def merge(self, counts: Counts, requests: np.ndarray, settle: bool) -> Merged:
-        """Merge a round; leave no merge under way where `settle`.
+    def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray, settle: bool) -> Merged:
+        """Merge a round; leave no merge under way where `settle`; numbers: of the rule that moves the master.
 
         Where ranks may be lost it succeeds on all or on none.
         """
-        merged = self.exchange.merge(counts, requests)
+        merged = self.exchange.merge(counts, requests, numbers)
         if self.overlap and settle:
             merged = merged.also(self.exchange.settle())
         self.world.agree()
@@ -150,11 +163,17 @@ class Team:
         self.world.agree()
         return mine
 
-    def train(self, epoch: int, first_round: int, tell: Callable[[RoundLearned | RoundMerged], None]) -> Progress:
+    def train(
+        self,
+        epoch: int,
+        first_round: int,
+        tell: Callable[[RoundLearned | RoundMerged], None],
+        accuracies: Sequence[float] = (),
+    ) -> Progress:
         """Do the rounds of an epoch from `first_round` (from 0) on, to its end or to the first with a request.
 
-        `tell` gets the events of every round. A round that diverged does not count as done, and leaves a useless
-        master.
+        `tell` gets the events of every round; accuracies: on the training set, after each epoch before. A round that
+        diverged does not count as done, and leaves a useless master.
         """
         start = perf_counter()
         batches = self.scatter_batches(epoch)
@@ -166,13 +185,17 @@ class Team:
         while done < self.schedule.rounds:
             begun = perf_counter()
             counts = self.schedule.counts(done)
+            factor = self.pace.factor(epoch, done, accuracies)
+            if self.pace.steps_change:
+                self.kernel.learner.set_rate(factor * self.pace.step)
             learning = self.learn(batches[done], counts, epoch, done)
             tell(RoundLearned(epoch, done + 1, *learning))
             self.listener.write_to(asked)
             if ((epoch - 1) * self.schedule.rounds + done + 1) % self.check_every == 0:
                 self.compare_replicas()  # before the merge: after it, what went wrong is in everybody's mean
             settle = not self.overlap or overlap.settles(done + 1, self.schedule.rounds)
-            merged = self.merge(counts, asked, settle)
+            numbers = self.pace.numbers(self.exchange.master, epoch, done, factor)
+            merged = self.merge(counts, asked, numbers, settle)
             requests, stays[done] = requests.also(merged.requests), merged.waited
             phases[:2] += learning
             phases[2] += perf_counter() - begun - sum(learning) - stays[done]
@@ -184,6 +207,8 @@ class Team:
             tell(RoundMerged(epoch, done, settle, merged.clipped, merged.waited))
             if requests.stop or (settle and any(requests)):  # a snapshot can wait until no merge is under way
                 break
+        if self.exchange.how.rule in OPTIMIZERS and formats.diverged(sums.largest(self.exchange.master.weights)):
+            requests = requests._replace(diverged=1)  # workers' steps and gradients tell only what they began with
         if settled < done and not requests.diverged:
             self.go_back(self.settled)
         seconds = perf_counter() - start
@@ -203,12 +228,14 @@ class Team:
         """
         of_run = (epoch - 1) * self.schedule.rounds + round_ + 1
         self.fault = self.fault.strike(self.world.start_rank, of_run, self.exchange.master.weights)
+        learner = self.kernel.learner
+        compute = learner.gradient if self.exchange.how.gradients else learner.learn
         think = train = 0.0
         for batch, worker in zip(batches, self.workers, strict=True):
             count = counts.workers[worker]
             if count == 0:
                 continue
-            thought, trained = self.kernel.learner.learn(
+            thought, trained = compute(
                 self.exchange.start(worker),
                 self.data.train_images,
                 self.data.train_labels,
@@ -222,20 +249,23 @@ class Team:
         factor = self.fault.wait(self.world.start_rank, of_run, think + train)
         return factor * think, factor * train
 
-    def evaluate(self) -> tuple[float, float, Requests]:
-        """Return the accuracy, in percent, on the training set and on the test set, and what ranks ask for."""
+    def evaluate(self) -> Evaluation:
+        """Classify both sets, each rank a part of them."""
         sets = (
             (self.data.train_images, self.data.train_labels),
             (self.data.test_images, self.data.test_labels),
         )
-        counts = np.zeros(2 + SLOTS)
+        counts = np.zeros(2 + SLOTS + self.outputs)
+        classes = counts[2 + SLOTS :]
         for number, (images, labels) in enumerate(sets):
             blocks = assign(-(-len(labels) // BLOCK), self.world.size)[self.world.rank]
             for start in range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(labels)), BLOCK):
                 chosen = self.kernel.learner.classify(self.exchange.master.weights, images[start : start + BLOCK])
                 counts[number] += np.count_nonzero(chosen == labels[start : start + BLOCK])
-        self.listener.write_to(counts[2:])
+                if number == 0:
+                    classes[chosen] = 1
+        self.listener.write_to(counts[2 : 2 + SLOTS])
         self.world.comm.Allreduce(MPI.IN_PLACE, counts)
         self.world.agree()
         train, test = (100 * counts[number] / len(labels) for number, (_, labels) in enumerate(sets))
-        return train, test, Requests(*counts[2:])
+        return Evaluation(train, test, Requests(*counts[2 : 2 + SLOTS]), int(np.count_nonzero(classes)))

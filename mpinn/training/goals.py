@@ -1,10 +1,14 @@
-"""When a run is at its end: its epochs are done, or the accuracy that it trains for is reached."""
+"""When a run is at its end: its epochs are done, or the accuracy that it trains for is reached; and what came of it."""
 
 from typing import Any
 
 from mpinn.config import Settings
+from mpinn.merging.optimizers import OPTIMIZERS
 from mpinn.system.words import counted
 from mpinn.training.state import RunState
+
+MISSED = 4  # exit status of a run with one of these outcomes
+MISSING = ("target-missed", "dead")
 
 
 def target_of(settings: Settings, epochs: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -29,9 +33,24 @@ def target_reached(settings: Settings, state: RunState) -> bool:
 
 def outcome(settings: Settings, state: RunState) -> str:
     """Return the status of a run that nothing has stopped."""
-    if settings.target_accuracy is None:
-        return "completed"
-    return "target" if target_reached(settings, state) else "target-missed"
+    if target_reached(settings, state):
+        return "target"
+    if any(map(dead, state.epochs[-1:])):
+        return "dead"
+    return "completed" if settings.target_accuracy is None else "target-missed"
+
+
+def dead(epoch: dict[str, Any]) -> bool:
+    """Return whether an epoch, as it stands in the result, left a network that gives every exemplar the same class."""
+    return epoch.get("classes_named") == 1
+
+
+def cure(settings: Settings) -> str:
+    """Return what to change where training is dead."""
+    rate = f"--learning-rate (now {settings.learning_rate:g})"
+    if settings.rule in OPTIMIZERS and not settings.gradients:
+        rate += f" or --merge-rate ({settings.master_rate:g})"
+    return f"lower {rate}; where accuracy was never better and the rate is small, raise it"
 
 
 def finished(settings: Settings, state: RunState) -> bool:

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mpinn.config import FIELDS
 from mpinn.kernels.kernel import NUMERICS
 
 PATH = Path(__file__).with_name("golden.json")
@@ -26,6 +27,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "workers": 4,
         "layers": (784, 64, 32, 10),
         "activations": ("identity", "relu", "leaky-relu", "softmax"),
+        "layer_normalisation": True,
         "loss": "cross-entropy",
         "learning_rate": 0.2,
         "epochs": 1,
@@ -35,6 +37,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "layers": (784, 30, 10),
         "activations": ("sigmoid", "tanh", "softmax"),
         "bias": False,
+        "learning_rate": 0.8,
         "l1": 0.0,
         "epochs": 1,
     },
@@ -43,6 +46,8 @@ RUNS: dict[str, dict[str, Any]] = {
         "layers": (784, 30, 20, 10),
         "activations": ("identity", "sigmoid", "tanh", "softmax"),
         "layer_normalisation": False,
+        "initial": "uniform",
+        "input_divisor": 1,
         "learning_rate": 0.05,
         "l2": 1e-4,
         "epochs": 1,
@@ -59,8 +64,12 @@ class Epoch(NamedTuple):
 
 
 def key(determines_weights: dict[str, Any], data: str) -> str:
-    """Return the key of a run: `Settings.determines_weights`, and the fingerprint of its training set."""
-    text = json.dumps([determines_weights, data], sort_keys=True)
+    """Return the key of a run: `Settings.determines_weights`, and the fingerprint of its training set.
+
+    What is left at its default is not in it: so a later option changes no key.
+    """
+    said = {name: value for name, value in determines_weights.items() if value != FIELDS[name].default}
+    text = json.dumps([said, data], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -128,7 +128,7 @@ def after_divergence(state: RunState, settings: Settings, round_: int, seen: str
         state,
         epoch=epoch,
         round=0,
-        master=Master.at_rest(good, settings.merge, lower),
+        master=Master.at_rest(good, settings.rule, lower),
         good=good,
         good_epoch=epoch,
         epochs=[row for row in state.epochs if row["epoch"] < epoch],

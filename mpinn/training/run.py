@@ -119,7 +119,8 @@ class Run:
         state, rounds = self.state, self.team.schedule.rounds
         self.tell(EpochBegan(state.epoch, rounds))
         self.rounds_since = perf_counter()
-        progress = self.team.train(state.epoch, state.round, self.follow)
+        accuracies = [row["train_accuracy"] for row in state.epochs if row["train_accuracy"] is not None]
+        progress = self.team.train(state.epoch, state.round, self.follow, accuracies)
         self.rounds_since = None
         state.partial = phases.add(state.partial, phases.part(progress.seconds, progress.phases, progress.clipped))
         if progress.requests.diverged:
@@ -145,13 +146,13 @@ class Run:
         """
         state, settings = self.state, self.settings
         epoch = state.epoch
-        train = test = None
+        train = test = named = None
         requests = Requests()
         start = perf_counter()
         if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
             root = self.team.world.root
             with self.team.listener.at_once(lambda: self.tell(SignalCaught(state))) if root else nullcontext():
-                train, test, requests = self.team.evaluate()
+                train, test, requests, named = self.team.evaluate()
             if requests.signalled:
                 return requests
             self.tell(Evaluated(epoch, train, test))
@@ -162,6 +163,7 @@ class Run:
             "epoch": epoch,
             "train_accuracy": train,
             "test_accuracy": test,
+            "classes_named": named,
             **(state.partial or {}),
             "evaluate_seconds": perf_counter() - start,
             "weights_sha256": weights_sha256(state.master.weights),

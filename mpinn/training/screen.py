@@ -1,18 +1,20 @@
 """What rank 0 prints: a head, a row an epoch with a live bar within it where there is a terminal, a closing line."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from mpinn.config import Settings
 from mpinn.merging import law
+from mpinn.merging.optimizers import OPTIMIZERS
 from mpinn.model.network import weights_sha256
 from mpinn.parallel.phases import PHASES, RoundMerged
 from mpinn.parallel.schedule import Schedule
 from mpinn.system import terminal
 from mpinn.system.words import counted
+from mpinn.training import goals
 from mpinn.training.events import (
     EpochBegan,
     EpochEnded,
@@ -35,11 +37,6 @@ MANY_WORKERS = 4  # from here on the plain mean learns clearly slower than block
 
 def head(settings: Settings, facts: Facts, medium: str) -> dict[str, str]:
     """Return what the screen says before training; medium: what ranks merge through."""
-    merge = settings.merge
-    if settings.block_momentum is not None:
-        scale = settings.learning_rate_scale or 1
-        merge += f" {settings.block_momentum:.4g}, learning rate {settings.learning_rate:g}"
-        merge += f" x {scale:.4g}" if scale != 1 else ""
     data, environment = facts.data, facts.environment
     mpi, note = environment["mpi"], environment["kernel_note"]
     rounds = Schedule(len(data.train_labels), settings.workers, settings.worker_batch).rounds
@@ -52,12 +49,30 @@ def head(settings: Settings, facts: Facts, medium: str) -> dict[str, str]:
         "workers": f"{settings.workers} on {learning_ranks(environment)}, "
         f"worker batch {settings.worker_batch}, {counted(rounds, 'round')} an epoch"
         + (f" (a merge takes as long as {cost.merge / cost.exemplar:.1f} exemplars)" if cost else ""),
-        "merge": f"{merge}, through {medium}" + (", while the next round is learned" if settings.overlap else ""),
+        "merge": f"{merge_of(settings)}, through {medium}"
+        + (", while the next round is learned" if settings.overlap else ""),
         "ranks": "; ".join(map(where, environment["nodes"]))
         + (", oversubscribed" if environment["oversubscribed"] else ", not oversubscribed"),
         "MPI": f"{mpi['vendor']} {mpi['version']}, waiting: {environment['wait_policy']}",
         "kernel": environment["kernel_id"] + (f" ({note})" if note else ""),
     }
+
+
+def merge_of(settings: Settings) -> str:
+    """Return what is merged, and what moves the master."""
+    found = "gradients" if settings.gradients else settings.merge
+    if settings.block_momentum is not None:
+        scale = settings.learning_rate_scale or 1
+        found += f" {settings.block_momentum:.4g}, learning rate {settings.learning_rate:g}"
+        found += f" x {scale:.4g}" if scale != 1 else ""
+    if settings.optimizer:
+        having = ", ".join(f"{name} {getattr(settings, name):g}" for name in OPTIMIZERS[settings.optimizer].hyper)
+        found += f", {settings.optimizer} {settings.master_rate:g}" + (f" ({having})" if having else "")
+    if settings.schedule != "constant":
+        over = settings.schedule_epochs or settings.decay_epochs
+        found += f", {settings.schedule}" + (f" {settings.decay:g}" if settings.decay else "")
+        found += f" over {counted(over, 'epoch')}" if over else ""
+    return found + (f", warm-up over {settings.warm_up:,} exemplars" if settings.warm_up else "")
 
 
 def learning_ranks(environment: dict[str, Any]) -> str:
@@ -80,9 +95,9 @@ def span(numbers: list[int]) -> str:
     return ",".join(map(str, numbers))
 
 
-def hints(settings: Settings) -> list[str]:
-    """Return lines of advice."""
-    found = [merge_hint(settings)]
+def hints(settings: Settings, notes: Sequence[str]) -> list[str]:
+    """Return lines of advice; notes: on the data set."""
+    found = [*(f"note: {note}" for note in notes), merge_hint(settings)]
     if settings.resume and not settings.checkpoint:
         found.append("hint: --resume names a file, so no snapshot will be written; --checkpoint DIR writes some")
     return list(filter(None, found))
@@ -91,7 +106,7 @@ def hints(settings: Settings) -> list[str]:
 def merge_hint(settings: Settings) -> str:
     """Return a line of advice on the merge, or an empty string."""
     workers, batch, momentum = settings.workers, settings.worker_batch, settings.block_momentum
-    if settings.merge == "mean" and workers >= MANY_WORKERS:
+    if settings.rule == "mean" and workers >= MANY_WORKERS:
         return f"hint: under the plain mean {workers} workers learn slowly; try --merge block-momentum"
     if momentum is None:
         return ""
@@ -115,16 +130,22 @@ class Screen:
     """The observer that prints."""
 
     def __init__(
-        self, settings: Settings, head: dict[str, str], start: dict[str, float], silent: Callable[[], bool]
+        self,
+        settings: Settings,
+        head: dict[str, str],
+        notes: Sequence[str],
+        start: dict[str, float],
+        silent: Callable[[], bool],
     ) -> None:
-        """start: the result's, read at the end.
+        """notes: on the data set; start: the result's, read at the end.
 
         silent: whether to print nothing, as on every rank but rank 0, which may change when ranks are lost.
         """
-        self.settings, self.head, self.start, self.silent = settings, head, start, silent
+        self.settings, self.head, self.notes, self.start, self.silent = settings, head, notes, start, silent
         self.bar: terminal.Bar | None = None
         self.drawn = 0.0  # when the bar was, by time.monotonic
         self.saved: Path | None = None  # the last snapshot
+        self.dead = False  # after the last epoch
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -136,6 +157,9 @@ class Screen:
                 self.remove_bar()
             case EpochEnded(row=row, exemplars=exemplars):
                 self.say(row_of(row, exemplars))
+                if goals.dead(row) and not self.dead:
+                    self.say(f"training is dead: all exemplars are given the same class; {goals.cure(self.settings)}")
+                self.dead = goals.dead(row)
             case Saved(path):
                 self.saved = path
             case WentBack(why=why):
@@ -160,7 +184,7 @@ class Screen:
         width = max(map(len, self.head), default=0)
         for name, text in self.head.items():
             self.say(f"{name:{width}}  {text}")
-        for line in hints(self.settings):
+        for line in hints(self.settings, self.notes):
             self.say(line)
         self.say()
         self.say(nothing_left or ROW.format("epoch", "train %", "test %", "seconds", "exemplars/s", *PHASES))
@@ -220,6 +244,8 @@ def closing_line(
         case "target-missed":
             best = max((row[f"{settings.target_set}_accuracy"] or 0.0 for row in state.epochs), default=0.0)
             reached = f"{target} missed: at most {best:.2f}% in {epochs}"
+        case "dead":
+            reached = f"dead after {epochs}"
         case _:
             reached = f"{state.status} at epoch {state.epoch}, round {state.round}"
     written = [f"result in {settings.result}"] if settings.result else []

@@ -115,7 +115,8 @@ def observers(run: Run, lock: Lock | None) -> list[Observer]:
     if settings.result:
         found.append(ResultWriter(team, Path(settings.result), lock, run.result_of))
     head = screen.head(settings, run.facts, team.exchange.medium) if world.root else {}
-    found.append(Screen(settings, head, run.facts.start, silent=lambda: settings.quiet or not world.root))
+    silent = lambda: settings.quiet or not world.root  # noqa: E731
+    found.append(Screen(settings, head, run.facts.data.notes, run.facts.start, silent))
     return found
 
 
@@ -195,11 +196,13 @@ def resolve_settings(
         resolve = partial(config.resolve, asked, batch, data.pixels, data.classes, exemplars, world.started)
         return world.on_root(resolve)
 
+    if options.worker_batch == "all":
+        return resolved(-(-exemplars // resolved(1).workers)), None
     if isinstance(options.worker_batch, int):
         return resolved(options.worker_batch), None
     first = resolved(max(1, min(FIRST_BATCH, exemplars // resolved(1).workers)))
     kernel = world.on_all(partial(choose_kernel, first))
-    can_hide = world.nodes > 1 and not config.overlap_problem(first.workers, first.merge_format)
+    can_hide = world.nodes > 1 and not config.overlap_problem(first.workers, first.merge_format, first.rule)
     with world.borrowed_memory():
         teams = [
             Team(world, replace(first, overlap=way), kernel, data, RunState.beginning(first).master, listener)
@@ -214,4 +217,12 @@ def resolve_settings(
 
 def choose_kernel(settings: Settings) -> Kernel:
     """Return the kernel that the settings ask for. Raises UsageError."""
-    return kernels.choose(settings.kernel, settings.network, settings.step, settings.l1, settings.l2, settings.merge)
+    return kernels.choose(
+        settings.kernel,
+        settings.network,
+        settings.step,
+        settings.l1,
+        settings.l2,
+        settings.rule,
+        settings.layer_rates,
+    )

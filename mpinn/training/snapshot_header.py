@@ -12,9 +12,13 @@ from mpinn.merging.rules import RULES
 from mpinn.system.errors import UsageError
 from mpinn.system.schema import entry, read
 
-SCHEMA_VERSION = 5  # 2, which knew block momentum's velocity only, 3, of float64 merges, and 4 are read, too
+SCHEMA_VERSION = 6  # 2, which knew block momentum's velocity only, 3, of float64 merges, 4 and 5 are read, too
 MOST_EPOCHS = 20_000  # of a history: of a longer run the last ones are kept
 MOST_ROUNDS = 2**31 - 1
+RESOLVED = (  # settings that a run has, and options may leave open
+    *("workers", "worker_batch", "learning_rate", "layer_normalisation", "initial", "layers", "activations"),
+    "merge_format",
+)
 SECONDS: dict[str, Any] = dict(unit="s")  # differences of clocks: a hair below 0 is no lie
 PERCENT: dict[str, Any] = dict(least=0, most=100, unit="%", default=None)
 EPOCH: dict[str, Any] = dict(least=1, most=MOST_ROUNDS)
@@ -52,6 +56,7 @@ class Epoch:
     epoch: int = entry("its number", **EPOCH)
     train_accuracy: float | None = entry("on the training set", **PERCENT)
     test_accuracy: float | None = entry("on the test set", **PERCENT)
+    classes_named: int | None = entry("classes that any training exemplar is given", least=1, most=2**24, default=None)
     train_seconds: float = entry("time of its rounds", default=0.0, **SECONDS)
     phases: Phases | None = entry("where it went", default=None)
     clipped: int = entry("worker batches whose steps were cut", least=0, default=0)
@@ -129,7 +134,7 @@ def checked(content: Any) -> tuple[Header, dict[str, Any]]:
         check_numbers(header)
     except UsageError as error:
         raise UsageError(f"damaged snapshot: {error}; take an earlier one") from None
-    held, rule = list(header.moments), settings["merge"]
+    held, rule = list(header.moments), config.rule_of(settings["merge"], settings["optimizer"])
     if held != list(RULES[rule].moments):
         raise UsageError(f"holds {held}, but {rule} remembers {list(RULES[rule].moments)}; start anew")
     return header, settings
@@ -138,8 +143,11 @@ def checked(content: Any) -> tuple[Header, dict[str, Any]]:
 def as_now(content: dict[str, Any]) -> dict[str, Any]:
     """Return a header of an earlier schema as one of today."""
     schema = content.get("schema_version")
-    if schema in (2, 3, 4) and isinstance(content.get("settings"), dict):
-        then = {"overlap": False} | ({} if schema == 4 else {"merge_format": "float64"})
+    if schema in (2, 3, 4, 5) and isinstance(content.get("settings"), dict):
+        then: dict[str, Any] = {"schedule": "constant", "warm_up": 0, "initial": "uniform"}
+        then |= {} if content["settings"].get("layer_normalisation") else {"input_divisor": 1}
+        then |= {} if schema == 5 else {"overlap": False}
+        then |= {} if schema in (4, 5) else {"merge_format": "float64"}
         content = content | {"settings": then | content["settings"]}
     if schema != 2:
         return content
@@ -151,11 +159,11 @@ def as_now(content: dict[str, Any]) -> dict[str, Any]:
 def settings_of(header: Header) -> dict[str, Any]:
     """Return the settings on which weights depend, none of them left open. Raises UsageError."""
     found = {name: config.check(name, header.settings.get(name), f"settings.{name}") for name in config.WEIGHTS}
-    for name in ("workers", "worker_batch", "layers", "activations", "merge_format"):
-        if found[name] in (None, "auto"):
+    for name in RESOLVED:
+        if found[name] in (None, "auto", "all"):
             raise UsageError(f"settings.{name}: missing")
     layers = found["layers"]
-    config.check_network(layers, found["activations"], layers[0], layers[-1])
+    config.check_network(layers, found["activations"], found["loss"], layers[0], layers[-1])
     return found
 
 

@@ -79,7 +79,7 @@ def encode(snapshot: Snapshot) -> bytes:
         "epoch": state.epoch,
         "round": state.round,
         "exponent": state.master.exponent,
-        "moments": RULES[snapshot.settings["merge"]].moments,
+        "moments": RULES[config.rule_of(snapshot.settings["merge"], snapshot.settings["optimizer"])].moments,
         "good": state.good is not None,
         "good_epoch": state.good_epoch,
         "history": {name: getattr(state, name) for name in HISTORY} | {"epochs": state.epochs[-MOST_EPOCHS:]},

@@ -7,7 +7,6 @@ import numpy as np
 
 from mpinn.config import Settings
 from mpinn.merging.master import Master
-from mpinn.merging.rules import RULES
 
 
 @dataclass
@@ -31,5 +30,5 @@ class RunState:
     def beginning(cls, settings: Settings) -> "RunState":
         """Return the state before the first round."""
         weights = settings.network.initial_weights(settings.seed)
-        good = weights.copy() if RULES[settings.merge].moments else None
-        return cls(1, 0, Master.at_rest(weights, settings.merge, settings.momentum), good)
+        good = weights.copy() if settings.rule == "block-momentum" else None
+        return cls(1, 0, Master.at_rest(weights, settings.rule, settings.block_momentum or 0.0), good)

@@ -15,6 +15,7 @@ from bench.harness.measure import program_words
 from bench.harness.suite import load, points
 from bench.programs.peers.task import NETWORK, SETTINGS, Task, digits, epoch, reference_weights
 from mpinn import kernels
+from mpinn.config import LEARNING_RATE
 from mpinn.hosts.library import DETECTED, find
 from mpinn.parallel.schedule import epoch_order
 
@@ -135,7 +136,7 @@ def test_reference_weights_are_the_exact_mean_of_the_workers() -> None:
     """A short round of three workers, 100, 100 and 50 exemplars, learned by the kernel that mpinn takes here."""
     task = Task(exemplars=250, epochs=4, workers=3, seed=1)
     mnist = digits()
-    learner = kernels.choose("auto", NETWORK, SETTINGS.learning_rate, SETTINGS.l1, SETTINGS.l2).learner
+    learner = kernels.choose("auto", NETWORK, LEARNING_RATE, SETTINGS.l1, SETTINGS.l2).learner
     order = epoch_order(1, 1, 60000)[:250]
     mean = np.zeros(NETWORK.parameters)
     for exemplars in (order[:100], order[100:200], order[200:]):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mpinn.datasets import Dataset, bounded, csv, load, load_images, mnist
 from mpinn.system.errors import UsageError
+from tests import data_files
 from tests.data_files import FORMATS, Files, arrays, files, idx, npy, npz, write
 
 MIB = 2**20
@@ -193,9 +194,10 @@ def datasets(draw: st.DrawFn) -> Dataset:
     pixels = shape[0] * shape[1]
     grey = draw(st.binary(min_size=(train + test) * pixels, max_size=(train + test) * pixels))
     images = np.frombuffer(grey, np.uint8).reshape(train + test, pixels)
-    labels = np.frombuffer(draw(st.binary(min_size=train + test, max_size=train + test)), np.uint8).astype(np.int32)
+    labels = np.frombuffer(draw(st.binary(min_size=train, max_size=train)), np.uint8).astype(np.int32)
+    tested = np.array(draw(st.lists(st.sampled_from(labels.tolist()), min_size=test, max_size=test)), np.int32)
     classes = max(2, int(labels.max()) + 1)
-    return Dataset("any", shape, classes, images[:train], labels[:train], images[train:], labels[train:])
+    return Dataset("any", shape, classes, images[:train], labels, images[train:], tested)
 
 
 @settings(max_examples=40)
@@ -279,9 +281,19 @@ BAD_CSV: dict[str, tuple[bytes, str]] = {
         ", line 4, column 2: '256' is not an integer from 0 to 255",
     ),
     "negative grey level": (b"1,2,3\n1,2,-1\n", ", line 2, column 3: '-1'"),
-    "fraction": (b"1,2,3\n1,2,1.5\n", ", line 2, column 3: '1.5'"),
+    "label a fraction": (b"1,2,3\n1.5,2,3\n", ", line 2, column 1: '1.5'"),
+    "fraction and letters": (
+        b"1,2.5,3\n1,x,3\n",
+        ", line 2, column 2: 'x' is not an integer from 0 to 255, nor a fraction",
+    ),
+    "beyond float32": (b"1,2.5,3\n1,1e39,3\n", ", line 2, column 2: '1e39'"),
     "NaN": (b"1,2,3\n1,nan,3\n", ", line 2, column 2: 'nan'"),
-    "exponent": (b"1,2,3\n1,2e1,3\n", ", line 2, column 2: '2e1'"),
+    "name after a number": (b"1,2,3\ncat,2,3\n", ", line 2, column 1: 'cat' is not an integer"),
+    "number after a name": (b"cat,2,3\n7,2,3\n", ", line 2, column 1: '7' is not the name of a class"),
+    "name too long": (
+        b"cat,2,3\n" + b"c" * 65 + b",2,3\n",
+        ", line 2, column 1: 'cccccccccccccccccccc' is not the name",
+    ),
     "underscore": (b"1,2,3\n1,2_0,3\n", ", line 2, column 2: '2_0'"),
     "empty field": (b"1,2,3\n1,,3\n", ", line 2, column 2: ''"),
     "two numbers in a field": (b"1,2,3\n1,2 2,3\n", ", line 2, column 2: '2 2'"),
@@ -323,23 +335,29 @@ def test_bad_csv_files(tmp_path: Path, name: str, packed: bool) -> None:
 
 
 BAD_ARRAYS: dict[str, tuple[dict[str, np.ndarray], str, str]] = {
-    "grey level of 256": ({"x_train": GOOD_ARRAYS["x_train"] + np.int64(256)}, "x_train", "from 0 to 255"),
+    "grey level of 256": (
+        {"x_train": GOOD_ARRAYS["x_train"] + np.int64(256)},
+        "x_train",
+        "expected 0 to 255, or fractions",
+    ),
     "negative grey level": (
         {"x_train": -GOOD_ARRAYS["x_train"].astype(np.int16)},
         "x_train",
-        "values from -255 to 0",
+        "integers from -255 to 0",
     ),
-    "fractions": ({"x_train": GOOD_ARRAYS["x_train"] / 255}, "x_train", "fractions"),
-    "NaN": ({"x_train": np.full((6, 3, 2), np.nan)}, "x_train", "values from nan"),
+    "NaN": ({"x_train": np.full((6, 3, 2), np.nan)}, "x_train", "no numbers"),
     "signalling NaN": (
         {"x_train": np.full((6, 6), 0x7FA00001, "u4").view("f4")},
         "x_train",
-        "values from nan",
+        "no numbers",
     ),
-    "infinity": ({"x_train": np.full((6, 3, 2), np.inf)}, "x_train", "values from inf"),
+    "infinity": ({"x_train": np.full((6, 3, 2), np.inf)}, "x_train", "infinite"),
+    "name that cannot be printed": ({"y_train": np.array(["a", "b", "c", "d", "e", "\x1b[2J"])}, "y_train", "printed"),
+    "name of nothing": ({"y_train": np.array(["a", "b", "c", "d", "e", " "])}, "y_train", "empty"),
+    "names in one set": ({"y_train": np.array(list("abcabc"))}, "x_test", "names in one set"),
     "complex": ({"x_train": np.zeros((6, 3, 2), complex)}, "x_train", "not an array of numbers"),
     "truth": ({"x_train": np.zeros((6, 3, 2), bool)}, "x_train", "not an array of numbers"),
-    "text": ({"x_train": np.zeros((6, 3, 2), "U3")}, "x_train", "not an array of numbers"),
+    "text": ({"x_train": np.zeros((6, 3, 2), "U3")}, "x_train", "text; expected numbers"),
     "pickle": ({"x_train": np.full((6, 3, 2), None)}, "x_train", "not an array of numbers"),
     "structure": ({"x_train": np.zeros((6, 3, 2), "u1,f4")}, "x_train", "not an array of numbers"),
     "a number": ({"x_train": np.uint8(3)}, "x_train", "array of shape ()"),
@@ -509,6 +527,76 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         os.seteuid(user)
 
 
+# Fractions, names and labels with gaps
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_fractions_become_grey_levels_by_the_training_sets_scale(tmp_path: Path, kind: str) -> None:
+    x_train, x_test = np.array([[0.0, 0.25], [0.5, 0.1]]), np.array([[0.5, 0.75], [0.05, 0.0]])
+    y = np.array([0, 1])
+    if kind == "npz":
+        members = {"x_train": x_train, "y_train": y, "x_test": x_test.astype(np.float32), "y_test": y}
+        content = {"data.npz": npz({name: npy(array) for name, array in members.items()})}
+    else:
+        content = {"train.csv": data_files.csv(y, x_train), "test.csv": data_files.csv(y, x_test)}
+    read = load(write(tmp_path, content))
+    assert read.train_images.tolist() == [[0, 128], [255, 51]]
+    assert read.test_images.tolist() == [[255, 255], [26, 0]]  # what is beyond the training set's is cut
+    assert read.notes == ("values from 0 to 0.5 became grey levels 0 to 255",)
+
+
+def test_fractions_below_0_are_scaled_from_the_least(tmp_path: Path) -> None:
+    x = np.array([[-0.5, 0.5], [0.0, 0.25]])
+    members = {"x_train": x, "y_train": np.array([0, 1]), "x_test": x, "y_test": np.array([0, 1])}
+    read = load(write(tmp_path, {"data.npz": npz({name: npy(array) for name, array in members.items()})}))
+    assert read.train_images.tolist() == read.test_images.tolist() == [[0, 255], [128, 191]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv with a header", "npz"])
+def test_classes_may_have_names(tmp_path: Path, kind: str) -> None:
+    images, names = np.arange(6).reshape(3, 2), np.array(["dog", "Käfer", "cat"])
+    if kind == "npz":
+        members = {"x_train": images, "y_train": names, "x_test": images[1:], "y_test": names[1:]}
+        content = {"data.npz": npz({name: npy(array) for name, array in members.items()})}
+    else:
+        header = kind != "csv"
+        content = {
+            "train.csv": data_files.csv(names, images, header),
+            "test.csv": data_files.csv(names[1:], images[1:], header),
+        }
+    read = load(write(tmp_path, content))
+    assert read.class_names == ("Käfer", "cat", "dog") and read.classes == 3
+    assert (read.train_labels.tolist(), read.test_labels.tolist()) == ([2, 0, 1], [0, 1])
+    assert read.train_labels.dtype == np.int32 and read.train_images.tolist() == images.tolist()
+
+
+def test_labels_that_leave_numbers_out_are_noted(tmp_path: Path) -> None:
+    members = {"x_train": np.zeros((2, 2), int), "y_train": np.array([0, 77])}
+    members |= {"x_test": members["x_train"], "y_test": members["y_train"]}
+    read = load(write(tmp_path, {"data.npz": npz({name: npy(array) for name, array in members.items()})}))
+    assert read.classes == 78 and read.notes == ("only 2 of the labels 0 to 77 occur: 76 outputs learn nothing",)
+
+
+@pytest.mark.parametrize("labels, strange", [(np.array([0, 2]), "2"), (np.array([1, 1]), "1")])
+def test_a_test_set_of_other_classes_is_refused(tmp_path: Path, labels: np.ndarray, strange: str) -> None:
+    images = np.zeros((2, 2), int)
+    members = {"x_train": images, "y_train": np.array([0, 3]), "x_test": images, "y_test": labels}
+    path = write(tmp_path, {"data.npz": npz({name: npy(array) for name, array in members.items()})})
+    with pytest.raises(UsageError, match=f"x_test: class {strange} is not in the training set, .*, which has 0, 3;"):
+        load(path)
+
+
+def test_images_to_be_classified_may_be_fractions_of_1_and_of_nothing_else(tmp_path: Path) -> None:
+    for scale, good in ((1.0, True), (2.5, False)):
+        x = scale * np.array([[0.0, 0.5], [1.0, 0.25]])
+        path = write(tmp_path, {"data.npz": npz({"x_test": npy(x), "y_test": npy(np.array([0, 1]))})})
+        if good:
+            assert load_images(path)[0].tolist() == [[0, 128], [255, 64]]
+        else:
+            with pytest.raises(UsageError, match="scale as for training"):
+                load_images(path)
+
+
 # Images to be classified, which may lack labels
 
 
@@ -665,16 +753,20 @@ def test_a_csv_is_read_as_its_rows_say(rows: list[list[str]]) -> None:
     """The reader and an obvious one agree on which files are good, and on what is in them."""
     text = "\n".join(map(",".join, [["label"], *rows])).encode()
     fields = [row for row in rows if any(field.strip() for field in row) or len(row) > 1]
+    scaled = any(field == "1.5" for row in fields for field in row[1:])
     good = (
-        all(field.strip().isdecimal() for row in fields for field in row)
+        all(row[0].strip().isdecimal() and int(row[0]) <= 65535 for row in fields)
+        and all(field == "1.5" or field.strip().isdecimal() for row in fields for field in row[1:])
         and {len(row) for row in fields} in ({2}, {3}, {4})
-        and all(int(row[0]) <= 65535 and all(int(field) <= 255 for field in row[1:]) for row in fields)
+        and (scaled or all(int(field) <= 255 for row in fields for field in row[1:]))
     )
+    most = max((float(field) for row in fields for field in row[1:]), default=0.0) if good and scaled else 255
     with tempfile.TemporaryDirectory() as directory:
         path = write(Path(directory), {"train.csv": text, "test.csv": text})
         if good:
             read = load(path)
             assert read.train_labels.tolist() == [int(row[0]) for row in fields]
-            assert read.train_images.tolist() == [[int(field) for field in row[1:]] for row in fields]
+            grey = [[int(np.rint(255 * float(field) / most)) for field in row[1:]] for row in fields]
+            assert read.train_images.tolist() == grey and bool(read.notes) >= scaled
         else:
             assert refusal(path).startswith(f"{path}/train.csv")

@@ -17,7 +17,7 @@ int main(int count, char **words)
         fprintf(stderr, "%s, %s\n", kernel_vectors(), kernel_fused() ? "fused" : "not fused");
         return 0;
     }
-    example one = {.name = "asked", .layers = atoi(words[1])};
+    example one = {.name = "asked", .layers = atoi(words[1]), .gradients = 1};
     char **word = words + 2;
     for (int i = 0; i < one.layers; i++)
         one.units[i] = atoi(*word++);

@@ -11,7 +11,7 @@ EXACT = "-ffp-contract=off"
 def build(folder: Path, name: str, command: Sequence[str], source: Path = C, main: str = "bits.c") -> Path:
     """Compile a program of this directory with a copy of the kernel's sources; return it."""
     program = folder / name
-    files = [Path(__file__).with_name(main), source / "kernel.c", source / "merge.c"]
+    files = [Path(__file__).with_name(main), source / "kernel.c", source / "merge.c", source / "optimizers.c"]
     warnings = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
     subprocess.run([*command, *warnings, f"-I{source}", *map(str, files), "-o", str(program), "-lm"], check=True)
     return program

@@ -11,7 +11,7 @@ from mpinn import kernels
 from mpinn.kernels.native import Native
 from mpinn.kernels.reference import Reference, shrink
 from mpinn.model.activations import ACTIVATIONS
-from mpinn.model.losses import LOSSES
+from mpinn.model.losses import LOSSES, Loss
 from mpinn.model.network import Network
 from mpinn.system.errors import UsageError
 
@@ -51,21 +51,49 @@ def test_one_exemplar_by_hand() -> None:
     np.testing.assert_allclose(weights, expected, rtol=1e-6)
 
 
-def test_gradient_of_cross_entropy_by_finite_differences() -> None:
-    """Without layer normalisation, t - phi is the true gradient of cross-entropy, so the step must be along it."""
-    network = Network((6, 5, 3), ("identity", "tanh", "softmax"), loss="cross-entropy", layer_normalisation=False)
+def loss_of(network: Network, weights: np.ndarray, image: np.ndarray, label: int) -> float:
+    """Return the loss of one exemplar, as its definition has it."""
+    (phi,) = network.predict(weights, image)
+    target = np.eye(len(phi))[label]
+    if network.loss != "cross-entropy":
+        return 0.5 * float(((target - phi) ** 2).sum())
+    others = np.log(1 - phi[target == 0]).sum() if network.activations[-1] == "sigmoid" else 0.0
+    return -float(np.log(phi[label]) + others)
+
+
+PAIRS = [(loss, output) for loss, about in LOSSES.items() for output in about.outputs]
+CASES = [
+    (hidden, loss, output) for hidden in HIDDEN for loss, output in PAIRS if (loss, output) != ("quadratic", "softmax")
+]
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("hidden, loss, output", CASES)
+def test_gradients_by_finite_differences(hidden: str, loss: str, output: str, normalised: bool) -> None:
+    """Every hidden activation with every loss and output, but the paper's, which is no gradient.
+
+    With divisors a layer's share is so many times the gradient as they come to, from the layer above it on.
+    """
+    network = Network(
+        (6, 5, 4, 3), ("identity", hidden, hidden, output), 0.7, loss=loss, layer_normalisation=normalised
+    )
     rng = np.random.default_rng(1)
     image, label = rng.integers(0, 3, (1, 6), dtype=np.uint8), np.array([2], np.int32)
     start = rng.uniform(-0.5, 0.5, network.parameters).astype(np.float32)
-    moved = np.empty_like(start)
-    Reference(network, 1.0, 0, 0).learn(start, image, label, np.array([0]), moved)
-
-    def loss(weights: np.ndarray) -> float:
-        return float(-np.log(network.predict(weights.astype(np.float64), image)[0, 2]))
-
     steps = 1e-4 * np.eye(network.parameters)
-    slope = np.array([(loss(start + step) - loss(start - step)) / 2e-4 for step in steps])
-    np.testing.assert_allclose(moved - start, -slope, atol=2e-5)
+    slope = np.array(
+        [loss_of(network, start + step, image, 2) - loss_of(network, start - step, image, 2) for step in steps]
+    )
+    slope /= 2e-4
+    for layer, view in enumerate(network.views(slope), start=1):
+        view *= np.prod(network.divisors[layer:])
+    for learner in (Reference(network, 1.0, 0, 0), Native(network, 1.0, 0, 0)):
+        direction, moved = np.empty_like(start), np.empty_like(start)
+        learner.gradient(start, image, label, np.array([0], np.int32), direction)
+        learner.learn(start, image, label, np.array([0], np.int32), moved)
+        size = np.abs(slope).max()
+        np.testing.assert_allclose(direction, -slope, atol=1e-4 * size)
+        np.testing.assert_allclose(moved - start, -slope, atol=1e-4 * size)
 
 
 @given(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.5))
@@ -88,6 +116,9 @@ NETWORKS = [
     Network((49, 20, 10), bias=False),
     Network((49, 20, 10), layer_normalisation=False, alpha=1.0),
     Network((49, 20, 10), loss="cross-entropy"),
+    Network((49, 20, 10), loss="quadratic-exact"),
+    Network((49, 20, 10), ("identity", "elu", "sigmoid"), loss="cross-entropy"),
+    *(Network((49, 20, 10), ("identity", "elu", output)) for output in ("sigmoid", "tanh", "identity")),
 ]
 
 
@@ -97,7 +128,7 @@ def step(network: Network) -> float:
     """
     if not network.layer_normalisation:
         return 1e-4
-    return 0.05 if network.loss == "cross-entropy" else 0.8
+    return 0.8 if network.loss.startswith("quadratic") and network.activations[-1] == "softmax" else 0.02
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
@@ -111,6 +142,48 @@ def test_native_is_within_1e5_of_reference_after_a_worker_batch(network: Network
     Native(network, eta, l1, l2).learn(by_native, images, labels, order, by_native)
     assert np.abs(by_reference - network.initial_weights(0)).max() > 1e-4  # something was learned
     np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_native_gradients_are_those_of_reference_and_the_mean_of_single_ones(network: Network) -> None:
+    images, labels, order = exemplars(network, 100)
+    weights = network.initial_weights(0)
+    by_reference, by_native, one, mean = (np.zeros_like(weights) for _ in range(4))
+    native = Native(network, step(network), 1e-3, 1e-3)
+    Reference(network, 0.8, 0, 0).gradient(weights, images, labels, order, by_reference)
+    native.gradient(weights, images, labels, order, by_native)
+    for exemplar in order:
+        native.gradient(weights, images, labels, np.array([exemplar], np.int32), one)
+        mean += one / 100
+    size = np.abs(by_reference).max()
+    assert size > 1e-6
+    np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5 * size)
+    np.testing.assert_allclose(mean, by_reference, rtol=0, atol=1e-5 * size)
+
+
+def test_a_gradient_that_is_broken_off_leaves_nothing_behind() -> None:
+    network = Network((49, 20, 10))
+    images, labels, order = exemplars(network, 60)
+    weights, native = network.initial_weights(0), Native(network, 0.8, 0, 0)
+    whole, again = np.empty_like(weights), np.empty_like(weights)
+    native.gradient(weights, images, labels, order, whole)
+    with pytest.raises(ZeroDivisionError):
+        native.gradient(weights, images, labels, order, again, lambda: 1 / 0)
+    native.gradient(weights, images, labels, order, again)
+    assert np.array_equal(whole, again)
+
+
+@pytest.mark.parametrize("kind", [Reference, Native])
+def test_another_rate_is_that_of_a_learner_made_with_it(kind: type) -> None:
+    network = Network((49, 20, 10))
+    images, labels, order = exemplars(network, 40)
+    changed, made = kind(network, 0.8, 1e-3, 1e-3), kind(network, 0.3, 1e-3, 1e-3)
+    by_changed, by_made = network.initial_weights(0), network.initial_weights(0)
+    changed.learn(np.zeros_like(by_made), images, labels, order, np.empty_like(by_made))
+    changed.set_rate(0.3)
+    for learner, weights in ((changed, by_changed), (made, by_made)):
+        learner.learn(weights, images, labels, order, weights)
+    assert np.array_equal(by_changed, by_made)
 
 
 @settings(max_examples=50)
@@ -241,7 +314,7 @@ def test_choose_takes_native_and_says_what_it_is() -> None:
 
 def test_a_loss_that_native_does_not_know_is_declined_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
     """It must not train as another: the reference kernel does, and follows the table."""
-    monkeypatch.setitem(LOSSES, "twice", lambda target, phi: 2 * (target - phi))
+    monkeypatch.setitem(LOSSES, "twice", Loss(lambda target, phi, slope: 2 * (target - phi), ("softmax",)))
     network = replace(Network((49, 20, 10)), loss="twice")
     kernel = kernels.choose("auto", network, 0.01, 0, 0)
     assert kernel.name == "reference" and "the loss twice" in kernel.note

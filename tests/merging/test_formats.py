@@ -32,7 +32,7 @@ def mean_of(
     for term, one, count in zip(terms, learned, counts, strict=True):
         form.store(term, one, master.weights, master.exponent, count, exemplars)
     arrays = (master.weights, master.moments, terms, np.array(counts))
-    merger.merge("mean", *arrays, form.share(master.exponent, exemplars), 0.0)
+    merger.merge("mean", *arrays, form.share(master.exponent, exemplars), np.zeros(0))
 
 
 @given(st.data())

@@ -10,6 +10,7 @@ from mpinn.kernels import native
 from mpinn.merging import formats, sums
 from mpinn.merging.formats import FORMATS
 from mpinn.merging.master import Master
+from mpinn.merging.optimizers import OPTIMIZERS, Hyper
 from mpinn.merging.rules import RULES
 from mpinn.model.network import Network
 from mpinn.system.errors import UsageError
@@ -21,10 +22,11 @@ from mpinn.system.errors import UsageError
     st.sampled_from(sorted(RULES)),
     st.sampled_from([*FORMATS, "one worker's"]),
     st.floats(0, 0.99),
+    st.integers(1, 2000),
     st.integers(0, 2**32 - 1),
 )
 def test_native_and_numpy_give_the_same_bits(
-    size: int, counts: list[int], rule: str, name: str, momentum: float, seed: int
+    size: int, counts: list[int], rule: str, name: str, momentum: float, t: int, seed: int
 ) -> None:
     """All at once, by steps, and in slices."""
     rng = np.random.default_rng(seed)
@@ -33,7 +35,12 @@ def test_native_and_numpy_give_the_same_bits(
     start = rng.uniform(-1, 1, size).astype(np.float32)
     learned = start + rng.uniform(-2, 2, (len(counts), size)).astype(np.float32) ** 5
     remembered = rng.uniform(-1e-3, 1e-3, (len(RULES[rule].moments), size)).astype(np.float32)
-    numbers, found = np.array(counts), []
+    exemplars, found = np.array(counts), []
+    numbers = np.array([momentum])
+    if rule in OPTIMIZERS:
+        remembered = np.abs(remembered)
+        own = OPTIMIZERS[rule].numbers(Hyper(momentum, 0.9, 0.999, 1e-8), 0.01, t)
+        numbers = np.array([float(name in ("float64", "one worker's")), 1e-4 * (seed % 2), 1e-3 * (seed % 3), *own])
     for merger in (sums, native):
         form = formats.choose(name if name in FORMATS else "int16", merger, len(counts), max(counts))
         before = Master(start, remembered, momentum)
@@ -44,14 +51,14 @@ def test_native_and_numpy_give_the_same_bits(
         ]
         share = form.share(before.exponent, sum(counts))
         total = np.zeros(size, form.dtype)
-        merger.add(total, terms, numbers)
+        merger.add(total, terms, exemplars)
         by_steps, at_once, sliced = (before.copy() for _ in range(3))
-        merger.move(rule, by_steps.weights, by_steps.moments, total, share, momentum)
+        merger.move(rule, by_steps.weights, by_steps.moments, total, share, numbers)
         for part in (slice(0, size // 3), slice(size // 3, size)):
             if part.start < part.stop:
                 arrays = (sliced.weights[part], sliced.moments[:, part], terms[:, part])
-                merger.merge(rule, *arrays, numbers, share, momentum)
-        merger.merge(rule, at_once.weights, at_once.moments, terms, numbers, share, momentum)
+                merger.merge(rule, *arrays, exemplars, share, numbers)
+        merger.merge(rule, at_once.weights, at_once.moments, terms, exemplars, share, numbers)
         states = [[bytes(part) for part in one.bytes] for one in (by_steps, at_once, sliced)]
         assert states[0] == states[1] == states[2]
         found.append((noted, terms.tobytes(), total.tobytes(), states[0]))

@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,12 +16,14 @@ from mpinn.config import Options
 from mpinn.datasets import Dataset
 from mpinn.merging import formats, overlap
 from mpinn.merging.master import Master
-from mpinn.merging.rules import RULES, Rule
+from mpinn.merging.optimizers import OPTIMIZERS, Optimizer
+from mpinn.merging.rules import RULES, Rule, optimize
 from mpinn.model.network import Network
 from mpinn.parallel import exchange, reduction
 from mpinn.parallel import round as round_module
 from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.round import ReplicaError, Team
+from mpinn.parallel.schedule import epoch_order
 from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.world import World
 from tests.digits import digits, framed
@@ -43,8 +46,9 @@ def team(
     overlapping: bool = False,
     l1: float = 1e-7,
     l2: float = 1e-7,
+    **further: Any,
 ) -> Team:
-    """Return the ranks of a world, ready for their first round."""
+    """Return the ranks of a world, ready for their first round; further: options."""
     merge = merge or ("block-momentum" if momentum else "mean")
     options = Options(
         workers=workers,
@@ -57,10 +61,11 @@ def team(
         overlap=overlapping,
         l1=l1,
         l2=l2,
+        **further,
     )
     settings = config.resolve(options, batch, 144, 5, len(data.train_labels), world.size)
-    chosen = kernels.choose(kernel, settings.network, settings.step, settings.l1, settings.l2, merge)
-    master = Master.at_rest(NETWORK.initial_weights(3), merge, momentum)
+    chosen = kernels.choose(kernel, settings.network, settings.step, settings.l1, settings.l2, settings.rule)
+    master = Master.at_rest(NETWORK.initial_weights(3), settings.rule, momentum)
     return Team(world, settings, chosen, data, master, Listener(None))
 
 
@@ -99,7 +104,7 @@ def test_any_ranks_give_the_bits_of_the_serial_oracle(
 
 def test_learning_works(world: World) -> None:
     learners = trained(world, 10, workers=world.size)
-    train, test, _ = learners.evaluate()
+    train, test, *_ = learners.evaluate()
     assert train > 90 and test > 90
 
 
@@ -284,19 +289,21 @@ def test_every_round_is_told_as_learned_and_merged(world: World) -> None:
     assert all(min(event[2:]) >= 0 for event in told)
 
 
-def heavy_ball(weights: np.ndarray, moments: np.ndarray, mean: np.ndarray, momentum: float) -> None:
-    """A rule that remembers two vectors."""
+def heavy_ball(d: np.ndarray, moments: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """An optimizer that remembers two vectors."""
     first, second = moments
-    first[:] = momentum * first + (mean - weights)
-    second[:] = 0.5 * second + 0.5 * first
-    weights[:] = weights + second
+    first[:] = c[0] * first + d
+    second[:] = np.float32(0.5) * second + np.float32(0.5) * first
+    return second
 
 
 @pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
-def test_another_rule_is_one_place(world: World, through: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_optimizer_is_one_place(world: World, through: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its vectors are merged in slices, compared between replicas, and gone back to, without a word elsewhere."""
-    monkeypatch.setitem(RULES, "heavy-ball", Rule(heavy_ball, ("first", "second")))
-    rule: dict[str, Any] = dict(workers=5, merge="heavy-ball", kernel="auto")
+    new = Optimizer(heavy_ball, lambda h, rate, t: (0.5,), ("first", "second"), {}, 1.0, 1.0)
+    monkeypatch.setitem(OPTIMIZERS, "heavy-ball", new)
+    monkeypatch.setitem(RULES, "heavy-ball", Rule(partial(optimize, "heavy-ball"), new.moments))
+    rule: dict[str, Any] = dict(workers=5, optimizer="heavy-ball", kernel="auto")
     oracle = trained(World(MPI.COMM_SELF), 1, through="allreduce", **rule)
     parallel = trained(world, 1, through=through, **rule)
     assert oracle.kernel.name == "reference" and oracle.master.moments.any(axis=1).all()
@@ -331,6 +338,56 @@ def test_a_replica_that_differs_in_any_number_is_named(world: World, part: str) 
         learners.compare_replicas()
 
 
+OPTIMIZED: list[dict[str, Any]] = [
+    *({"merge": "gradient", "optimizer": name} for name in OPTIMIZERS),
+    *({"merge": "mean", "optimizer": name} for name in OPTIMIZERS),
+    {"merge": "gradient", "optimizer": "nadam", "merge_format": "float64"},
+    {"merge": "mean", "optimizer": "adam", "merge_format": "float64"},
+    {"merge": "mean", "schedule": "one-cycle", "warm_up": 100},
+    {"merge": "gradient", "optimizer": "rmsprop", "schedule": "cosine", "warm_up": 100},
+]
+
+
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+@pytest.mark.parametrize("options", OPTIMIZED, ids=str)
+def test_every_optimizer_learns_the_same_on_any_ranks(world: World, options: dict[str, Any], through: str) -> None:
+    """Also where it begins in the middle of an epoch, with the master as it was there."""
+    oracle = trained(World(MPI.COMM_SELF), 2, workers=5, through="allreduce", data=FRAMED, **options)
+    parallel = trained(world, 2, workers=5, through=through, data=FRAMED, **options)
+    assert [bytes(part) for part in parallel.master.bytes] == [bytes(part) for part in oracle.master.bytes]
+    assert not np.array_equal(oracle.master.weights, NETWORK.initial_weights(3))
+
+
+@pytest.mark.parametrize("options", OPTIMIZED, ids=str)
+def test_a_run_that_begins_again_in_the_middle_comes_to_the_same(world: World, options: dict[str, Any]) -> None:
+    whole = trained(world, 2, workers=5, **options)
+    half = trained(world, 1, workers=5, **options)
+    again = team(world, workers=5, **options)
+    world.comm.Barrier()
+    again.go_back(half.master.copy())
+    again.train(2, 0, ignore)
+    assert [bytes(part) for part in again.master.bytes] == [bytes(part) for part in whole.master.bytes]
+
+
+@pytest.mark.parametrize("batch", [1, 20])
+def test_one_step_of_merged_gradients_is_one_of_all_exemplars(world: World, batch: int) -> None:
+    """Plain SGD: the master moves by the rate times the mean over all exemplars of the round, also of a short one."""
+    learners = team(
+        world, workers=3, batch=batch, merge="gradient", learning_rate=0.5, merge_format="float64", l1=0, l2=0
+    )
+    images, labels = DIGITS.train_images, DIGITS.train_labels
+    expected, rounds = NETWORK.initial_weights(3), []
+    while not rounds or len(rounds) < learners.schedule.rounds:
+        order = epoch_order(3, 1, len(labels))[len(rounds) * 3 * batch : (len(rounds) + 1) * 3 * batch]
+        direction = np.empty_like(expected)
+        learners.kernel.learner.gradient(expected, images, labels, order, direction)
+        expected = expected + np.float32(0.5) * direction
+        rounds.append(len(order))
+    learners.train(1, 0, ignore)
+    assert batch == 1 or rounds[-1] < 3 * batch
+    np.testing.assert_allclose(learners.master.weights, expected, rtol=0, atol=2e-5)
+
+
 def overlapped_by_hand(workers: int, momentum: float, epochs: int, settle: int, data: Dataset = DIGITS) -> np.ndarray:
     """Return the weights that overlapping comes to, one worker after another: `merging.overlap` in a few lines."""
     alone = team(World(MPI.COMM_SELF), workers=workers, momentum=momentum, through="allreduce", data=data)
@@ -344,7 +401,7 @@ def overlapped_by_hand(workers: int, momentum: float, epochs: int, settle: int, 
 
         def land(terms: np.ndarray, counts: Any, exponent: int, sizes: list[int]) -> None:
             share = form.share(exponent, counts.all)
-            merger.merge(rule, master.weights, master.moments, terms, counts.workers, share, momentum)
+            merger.merge(rule, master.weights, master.moments, terms, counts.workers, share, np.array([momentum]))
             master.exponent = max(sizes)
 
         for round_ in range(schedule.rounds):

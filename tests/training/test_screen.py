@@ -58,9 +58,9 @@ def test_hints_are_given_where_they_help(changes: dict, told: str) -> None:
 
 def test_a_resumed_file_without_a_directory_for_snapshots_gets_a_hint() -> None:
     settled = dataclasses.replace(SETTLED, worker_batch=25, resume="x.mpinn")
-    (line,) = hints(settled)
+    (line,) = hints(settled, ())
     assert "no snapshot will be written" in line and "--checkpoint" in line
-    assert hints(dataclasses.replace(settled, checkpoint="snapshots")) == []
+    assert hints(dataclasses.replace(settled, checkpoint="snapshots"), ()) == []
 
 
 PHASES = {name: {"min": 1, "mean": 1, "max": 1} for name in ("think", "train", "merge", "wait")}
@@ -68,13 +68,22 @@ ROW = {"epoch": 3, "train_accuracy": None, "test_accuracy": None, "train_seconds
 
 
 def test_a_row_without_an_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
-    Screen(SETTLED, {}, START, silent=lambda: False)(EpochEnded(STATE, ROW, 60000, save=False))
+    Screen(SETTLED, {}, (), START, silent=lambda: False)(EpochEnded(STATE, ROW, 60000, save=False))
     assert capsys.readouterr().out.split() == ["3", "-", "-", "2.00", "30,000", "25%", "25%", "25%", "25%"]
+
+
+def test_dead_training_is_said_once_and_again_where_it_died_again(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(SETTLED, {}, (), START, silent=lambda: False)
+    for named in (1, 1, 10, 1):
+        screen(EpochEnded(STATE, ROW | {"classes_named": named}, 60000, save=False))
+    lines = capsys.readouterr().out.splitlines()
+    told = [place for place, line in enumerate(lines) if line.startswith("training is dead: all exemplars")]
+    assert told == [1, 5] and "lower --learning-rate (now 0.8)" in lines[1]
 
 
 def test_events_are_told_in_words_and_only_by_rank_0(capsys: pytest.CaptureFixture[str]) -> None:
     silent = [False]
-    screen = Screen(SETTLED, {"network": "small"}, START, silent=lambda: silent[0])
+    screen = Screen(SETTLED, {"network": "small"}, ["odd"], START, silent=lambda: silent[0])
     events = [
         RunBegan(STATE, ""),
         RankLost(3, "pi", 1, STATE),
@@ -85,7 +94,7 @@ def test_events_are_told_in_words_and_only_by_rank_0(capsys: pytest.CaptureFixtu
     for event in events:
         screen(event)
     said = capsys.readouterr().out
-    assert said.startswith("network  small\n") and "exemplars/s" in said
+    assert said.startswith("network  small\nnote: odd\n") and "exemplars/s" in said
     assert "rank 3 on pi was lost; 1 rank go on from epoch 2, round 0" in said and "\nback to the start\n" in said
     assert "\n1 epoch, 1.5 s (rounds 0.6, evaluation 0.3, start 0.4, other 0.2); weights " in said and said.endswith(
         "; snapshot in x/000001.mpinn\n"

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from mpinn import config
 from mpinn.config import Options, Settings
 from mpinn.merging.master import Master
+from mpinn.merging.optimizers import OPTIMIZERS
 from mpinn.merging.rules import RULES
 from mpinn.model.network import weights_sha256
 from mpinn.parallel.phases import PHASES
@@ -34,7 +35,7 @@ from mpinn.training.state import RunState
 
 SPREAD = {"min": 0.25, "mean": 0.5, "max": 1.0}
 PART = {"train_seconds": 1.5, "clipped": 2, "phases": dict.fromkeys(PHASES, SPREAD)}
-ACCURACIES = {"train_accuracy": 90.5, "test_accuracy": None}
+ACCURACIES = {"train_accuracy": 90.5, "test_accuracy": None, "classes_named": 3}
 
 
 def row(epoch: int) -> dict[str, Any]:
@@ -42,24 +43,25 @@ def row(epoch: int) -> dict[str, Any]:
     return {"epoch": epoch, **ACCURACIES, **PART, "evaluate_seconds": 0.5, "weights_sha256": "0" * 64}
 
 
-def settings_of(merge: str, seed: int = 0) -> Settings:
-    return config.resolve(Options(layers=(9, 4, 3), merge=merge, seed=seed), 100, 9, 3, 1000, 4)
+def settings_of(rule: str, seed: int = 0) -> Settings:
+    how = {"optimizer": rule} if rule in OPTIMIZERS else {"merge": rule}
+    return config.resolve(Options(layers=(9, 4, 3), seed=seed, **how), 100, 9, 3, 1000, 4)
 
 
-def snapshot(epoch: int = 2, round_: int = 5, merge: str = "block-momentum", seed: int = 0) -> Snapshot:
-    settings = settings_of(merge, seed)
+def snapshot(epoch: int = 2, round_: int = 5, rule: str = "block-momentum", seed: int = 0) -> Snapshot:
+    settings = settings_of(rule, seed)
     weights = settings.network.initial_weights(seed)
-    moments = np.stack([weights * (2 + i) for i in range(len(RULES[merge].moments))] or [weights])
-    master = Master(weights, moments[: len(RULES[merge].moments)], settings.momentum)
-    good = weights * 3 if len(master.moments) else None
+    moments = np.stack([weights * (2 + i) for i in range(len(RULES[rule].moments))] or [weights])
+    master = Master(weights, moments[: len(RULES[rule].moments)], settings.block_momentum or 0.0)
+    good = weights * 3 if rule == "block-momentum" else None
     rows = [row(number) for number in range(1, epoch)]
     state = RunState(epoch, round_, master, good, max(1, epoch - 1), rows)
     return Snapshot(settings.determines_weights, "c0ffee", "native-1", 1, "0123456789ab", state)
 
 
-@pytest.mark.parametrize("merge", sorted(RULES))
-def test_what_is_saved_is_loaded(tmp_path: Path, merge: str) -> None:
-    saved = snapshot(merge=merge)
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_what_is_saved_is_loaded(tmp_path: Path, rule: str) -> None:
+    saved = snapshot(rule=rule)
     loaded = snapshots.load(Store(tmp_path, "0123456789ab").save(saved))
     mine, right = loaded.state, saved.state
     assert [bytes(part) for part in mine.master.bytes] == [bytes(part) for part in right.master.bytes]

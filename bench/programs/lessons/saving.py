@@ -25,7 +25,7 @@ BATCH, EPOCHS = 100, 3
 def snapshot(weights: np.ndarray, rounds: int) -> Snapshot:
     """Return a snapshot of (parameters,) float32 weights after so many rounds, as training makes it."""
     settings = config.resolve(Options(workers=1), BATCH, 784, 10, 60_000, 1)
-    state = RunState(1, rounds, Master.at_rest(weights, settings.merge, 0.0), None)
+    state = RunState(1, rounds, Master.at_rest(weights, settings.rule, 0.0), None)
     return Snapshot(settings.determines_weights, "", "", None, "", state)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from bench.programs.peers import task as tasks
 from bench.programs.peers.task import NETWORK, SETTINGS, Task
 from bench.programs.program import NotHereError
+from mpinn.config import LEARNING_RATE
 from mpinn.system.command_line import run_command
 from mpinn.system.errors import MpinnError
 
@@ -69,7 +70,7 @@ def train(peer: Path, task: Task, dense: bool, folder: Path) -> tuple[np.ndarray
         "workers": task.workers,
         "worker-batch": SETTINGS.worker_batch,
         "exemplars": task.exemplars,
-        "learning-rate": SETTINGS.learning_rate,
+        "learning-rate": LEARNING_RATE,
         "l1": SETTINGS.l1,
         "l2": SETTINGS.l2,
         "alpha": SETTINGS.alpha,

@@ -17,7 +17,7 @@ import numpy as np
 from bench.harness.measure import times_to_accuracy
 from bench.programs import program
 from mpinn import datasets
-from mpinn.config import Options
+from mpinn.config import LEARNING_RATE, Options
 from mpinn.kernels.reference import Reference
 from mpinn.model.network import Network
 from mpinn.parallel.schedule import Schedule, epoch_order
@@ -103,7 +103,7 @@ def epoch(seconds: float, weights: np.ndarray) -> Epoch:
 def reference_weights(task: Task) -> np.ndarray:
     """Return the master weights after the first round, (parameters,) float64, as the reference kernel learns them."""
     mnist, first = digits(), task.first_round()
-    reference = Reference(NETWORK, SETTINGS.learning_rate, SETTINGS.l1, SETTINGS.l2)
+    reference = Reference(NETWORK, LEARNING_RATE, SETTINGS.l1, SETTINGS.l2)
     total = np.zeros(NETWORK.parameters)
     for batch in first.batches(1, range(task.workers))[0]:
         weights = NETWORK.initial_weights(task.seed)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from bench.programs.peers.task import NETWORK, SETTINGS
+from mpinn.config import LEARNING_RATE
 
 HIDDEN, CLASSES = NETWORK.sizes[1:]
 INPUT_SIZE, HIDDEN_SIZE, OUTPUT_SIZE = NETWORK.divisors
@@ -49,7 +50,7 @@ class Eager(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(NETWORK.sizes[0], HIDDEN)
         self.output = nn.Linear(HIDDEN, CLASSES)
-        self.optimiser = torch.optim.SGD(self.parameters(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.l2)
+        self.optimiser = torch.optim.SGD(self.parameters(), lr=LEARNING_RATE, weight_decay=SETTINGS.l2)
 
     @torch.no_grad()
     def load(self, weights: np.ndarray) -> None:
@@ -111,7 +112,7 @@ class InPlace:
     @torch.no_grad()
     def learn(self, images: torch.Tensor, labels: list[int], exemplars: Iterable[int]) -> None:
         """Learn the exemplars in their order; images (n, pixels) uint8."""
-        eta, alpha = SETTINGS.learning_rate, SETTINGS.alpha
+        eta, alpha = LEARNING_RATE, SETTINGS.alpha
         a1, a2 = eta * SETTINGS.l1, eta * SETTINGS.l2
         pixels, hidden = self.x[:-1], self.phi[:-1]
         w1_transposed, w2_transposed, w2_hidden = self.w1.T, self.w2.T, self.w2[:-1]

@@ -8,10 +8,14 @@
 
 #include "vectors.h"
 
-enum activation { IDENTITY, ELU, RELU, LEAKY_RELU, SIGMOID, TANH, SOFTMAX };
-enum loss { QUADRATIC, CROSS_ENTROPY };
+enum activation { IDENTITY, ELU, RELU, LEAKY_RELU, SIGMOID, TANH, SOFTMAX, SELU, GELU };
+enum loss { QUADRATIC, CROSS_ENTROPY, QUADRATIC_EXACT };
 
 #define LEAK 0.01f
+#define SELU_SCALE 1.05070098735548f /* lambda, and */
+#define SELU_BELOW 1.75809934084737f /* lambda alpha, of Klambauer et al. 2017 */
+#define GELU_SCALE 0.797884560802865f /* the square root of 2 / pi */
+#define GELU_CUBE 0.044715f
 
 static inline vec vec_polynomial(vec x, const float *coefficients, int n)
 {
@@ -45,6 +49,12 @@ static inline vec vec_tanh(vec x)
     return vec_positive(vec_sub(vec_all(0.625f), size), near, vec_signed(far, x));
 }
 
+/* What GELU takes the tanh of. */
+static inline vec gelu_inner(vec x)
+{
+    return vec_mul(vec_mul(vec_all(GELU_SCALE), x), vec_fma(vec_mul(vec_all(GELU_CUBE), x), x, vec_all(1.0f)));
+}
+
 static inline vec vec_activation(int code, vec x, vec alpha)
 {
     const vec zero = vec_all(0.0f), one = vec_all(1.0f);
@@ -55,12 +65,17 @@ static inline vec vec_activation(int code, vec x, vec alpha)
     case SIGMOID: return vec_div(one, vec_add(one, vec_exponential(vec_sub(zero, x))));
     case TANH: return vec_tanh(x);
     case SOFTMAX: return vec_exponential(x); /* of which `softmax` makes shares */
+    case SELU:
+        return vec_positive(x, vec_mul(vec_all(SELU_SCALE), x), vec_mul(vec_all(SELU_BELOW), vec_sub(vec_exponential(x), one)));
+    case GELU: return vec_mul(vec_mul(vec_all(0.5f), x), vec_add(one, vec_tanh(gelu_inner(x))));
     default: return x;
     }
 }
 
-/* d phi / d x, from phi alone: here phi > 0 where x > 0, and only there. */
-static inline vec vec_derivative(int code, vec phi, vec alpha)
+static inline int needs_net(int code) { return code == GELU; }
+
+/* d phi / d x, from phi alone but where it needs the net input x: else phi > 0 where x > 0, and only there. */
+static inline vec vec_derivative(int code, vec phi, vec x, vec alpha)
 {
     const vec zero = vec_all(0.0f), one = vec_all(1.0f);
     switch (code) {
@@ -70,6 +85,13 @@ static inline vec vec_derivative(int code, vec phi, vec alpha)
     case SIGMOID:
     case SOFTMAX: return vec_mul(phi, vec_sub(one, phi));
     case TANH: return vec_fma(vec_sub(zero, phi), phi, one);
+    case SELU: return vec_positive(phi, vec_all(SELU_SCALE), vec_add(phi, vec_all(SELU_BELOW)));
+    case GELU: {
+        vec t = vec_tanh(gelu_inner(x)), half = vec_all(0.5f);
+        vec slope = vec_mul(vec_all(GELU_SCALE), vec_fma(vec_mul(vec_all(3 * GELU_CUBE), x), x, one));
+        vec bend = vec_mul(vec_mul(half, x), vec_mul(vec_fma(vec_sub(zero, t), t, one), slope));
+        return vec_fma(half, vec_add(one, t), bend);
+    }
     default: return one;
     }
 }
@@ -97,25 +119,47 @@ static inline void activate(int code, float *x, int n, float scale, float alpha)
     }
 }
 
-/* delta = scale * delta * d phi / d x, in place, of n units. */
-static inline void differentiate(int code, float *delta, const float *phi, int n, float scale, float alpha)
+/* to = scale * net, of n units. */
+static inline void scale_net(float *to, const float *net, int n, float scale)
+{
+    for (int j = 0; j < n; j += LANES)
+        vec_store(to + j, vec_mul(vec_load(net + j), vec_all(scale)));
+}
+
+/* delta = scale * delta * d phi / d x, in place, of n units; net: where the derivative needs it. */
+static inline void differentiate(int code, float *delta, const float *phi, const float *net, int n, float scale,
+                                 float alpha)
 {
     for (int j = 0; j < n; j += LANES) {
-        vec slope = vec_derivative(code, vec_load(phi + j), vec_all(alpha));
+        vec slope = vec_derivative(code, vec_load(phi + j), vec_load(net + j), vec_all(alpha));
         vec_store(delta + j, vec_nonzero(vec_mul(vec_mul(vec_all(scale), vec_load(delta + j)), slope)));
     }
 }
 
-/* delta of the output layer, minus the derivative of the loss by the net input, for the class `label`. */
-static inline void output_delta(int loss, float *delta, const float *phi, int n, int label)
+/* d phi / d x of the output layer, for the quadratic loss; of the softmax the diagonal of its Jacobian. */
+static inline vec output_slope(int code, vec phi, vec alpha)
 {
+    if (code == SOFTMAX || code == SIGMOID)
+        return vec_fma(vec_sub(vec_all(0.0f), phi), phi, phi);
+    return vec_derivative(code, phi, phi, alpha);
+}
+
+/* delta of the output layer, minus the derivative of the loss by the net input, for the class `label`. */
+static inline void output_delta(int loss, int code, float *delta, const float *phi, int n, int label, float alpha)
+{
+    float common = 0.0f;
     for (int j = 0; j < n; j++)
         delta[j] = 0.0f - phi[j];
     delta[label] = 1.0f - phi[label];
+    if (loss == QUADRATIC_EXACT)
+        for (int j = 0; j < n; j++)
+            common = fmaf(delta[j], phi[j], common);
     for (int j = 0; j < n; j += LANES) {
         vec p = vec_load(phi + j), error = vec_load(delta + j);
         if (loss == QUADRATIC)
-            error = vec_mul(error, vec_fma(vec_sub(vec_all(0.0f), p), p, p));
+            error = vec_mul(error, output_slope(code, p, vec_all(alpha)));
+        else if (loss == QUADRATIC_EXACT)
+            error = vec_mul(vec_sub(error, vec_all(common)), p);
         vec_store(delta + j, vec_nonzero(error));
     }
 }

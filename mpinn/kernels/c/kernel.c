@@ -50,10 +50,13 @@ struct kernel {
     double learning_rate, a1, a2;
     int32_t *units, *codes;
     float *scale;         /* (layers,) one over the divisor */
+    float *rate;          /* (layers,) by which the learning rate of the weights INTO a layer is multiplied */
     size_t *first_unit;   /* (layers + 1,) where a layer's values begin in phi and delta, and where they end */
     size_t *first_row;    /* (layers,) where the weights INTO a layer begin in w */
     size_t *stride;       /* (layers,) length of a row of them in w, whole vectors */
     float *w, *phi, *delta;
+    float *net;           /* as phi: net inputs, of layers whose derivative needs them */
+    float *sum;           /* as w: of gradients */
     float *table;         /* (256,) the input layer's phi of each grey level */
     rows active;          /* first-layer rows that this exemplar touches */
     int32_t *paid;        /* (inputs + 1,) exemplars of the batch whose shrinks a first-layer row has had */
@@ -178,6 +181,30 @@ ALWAYS void back_tile(const int n, float *below, float *w, size_t stride, int co
         vec_store(below + LANES * v, sum[v]);
 }
 
+/* As back_tile, but w stays, and sum += delta * along. */
+ALWAYS void sum_tile(const int n, float *below, const float *w, float *sum, size_t stride, int count,
+                     const float *delta, const float *along)
+{
+    vec back[WIDEST], phi[WIDEST];
+    for (int v = 0; v < n; v++) {
+        back[v] = vec_all(0.0f);
+        phi[v] = vec_load(along + LANES * v);
+    }
+    for (int i = 0; i < count; i++) {
+        const float *row = w + (size_t)i * stride;
+        float *to = sum + (size_t)i * stride;
+        vec d = vec_all(delta[i]);
+        ONE_ADDRESS(row);
+        ONE_ADDRESS(to);
+        for (int v = 0; v < n; v++) {
+            back[v] = vec_fma(d, vec_load(row + LANES * v), back[v]);
+            vec_store(to + LANES * v, vec_fma(d, phi[v], vec_load(to + LANES * v)));
+        }
+    }
+    for (int v = 0; v < n; v++)
+        vec_store(below + LANES * v, back[v]);
+}
+
 /* net = each row's scalar product with phi. */
 static void multiply_rows(float *net, const float *w, size_t stride, int count, const float *phi)
 {
@@ -213,11 +240,25 @@ static void update_rows(float *w, size_t stride, rows r, float own, const float 
     TILES(WIDEST, stride, UPDATE);
 }
 
+/* As update_rows, without shrinks. */
+static void step_rows(float *w, size_t stride, rows r, const float *along)
+{
+#define STEP(n) update_tile(n, 0, w + j, stride, r, 0.0f, along + j)
+    TILES(WIDEST, stride, STEP);
+}
+
 static void back_rows(float *below, float *w, size_t stride, int count, const float *delta, const float *steps,
                       float own, const float *along)
 {
 #define BACK(n) back_tile(n, below + j, w + j, stride, count, delta, steps, own, along + j)
     TILES(4, stride, BACK);
+}
+
+static void sum_rows(float *below, const float *w, float *sum, size_t stride, int count, const float *delta,
+                     const float *along)
+{
+#define SUM(n) sum_tile(n, below + j, w + j, sum + j, stride, count, delta, along + j)
+    TILES(4, stride, SUM);
 }
 
 /* ---- memory ---- */
@@ -252,7 +293,7 @@ static int tabulate(kernel *k, size_t most)
 }
 
 kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const int32_t *divisors, int loss, int bias,
-                   double alpha, double learning_rate, double a1, double a2)
+                   double alpha, double learning_rate, const double *rates, double a1, double a2)
 {
     kernel *k = calloc(1, sizeof *k);
     if (!k)
@@ -268,16 +309,18 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->units = zeros(n, sizeof *k->units);
     k->codes = zeros(n, sizeof *k->codes);
     k->scale = zeros(n, sizeof *k->scale);
+    k->rate = zeros(n, sizeof *k->rate);
     k->first_unit = zeros(n + 1, sizeof *k->first_unit);
     k->first_row = zeros(n, sizeof *k->first_row);
     k->stride = zeros(n, sizeof *k->stride);
-    if (!k->units || !k->codes || !k->scale || !k->first_unit || !k->first_row || !k->stride)
+    if (!k->units || !k->codes || !k->scale || !k->rate || !k->first_unit || !k->first_row || !k->stride)
         goto no_memory;
     for (int layer = 0; layer < layers; layer++) {
         size_t slots = padded((size_t)units[layer] + 1);
         k->units[layer] = units[layer];
         k->codes[layer] = codes[layer];
         k->scale[layer] = (float)(1.0 / divisors[layer]);
+        k->rate[layer] = layer ? (float)rates[layer - 1] : 0.0f;
         k->first_unit[layer] = values;
         values += slots;
         k->first_row[layer] = weights;
@@ -292,7 +335,9 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->first_unit[layers] = values;
     size_t inputs = padded((size_t)units[0] + 1) + LANES; /* active_rows writes a whole vector beyond */
     k->w = zeros(weights, sizeof(float));
+    k->sum = zeros(weights, sizeof(float));
     k->phi = zeros(values, sizeof(float));
+    k->net = zeros(values, sizeof(float));
     k->delta = zeros(2 * values, sizeof(float)); /* and behind it the steps: delta times the learning rate */
     k->table = zeros(GREY_LEVELS, sizeof(float));
     k->paid = zeros(inputs, sizeof *k->paid);
@@ -300,7 +345,7 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->active.index = zeros(inputs, sizeof *k->active.index);
     k->active.phi = zeros(inputs, sizeof(float));
     k->active.owed = zeros(inputs, sizeof(float));
-    if (!k->w || !k->phi || !k->delta || !k->table || !k->paid || !k->lit || !k->active.index || !k->active.phi ||
+    if (!k->w || !k->sum || !k->phi || !k->net || !k->delta || !k->table || !k->paid || !k->lit || !k->active.index || !k->active.phi ||
         !k->active.owed || tabulate(k, 1))
         goto no_memory;
     for (int grey = 0; grey < GREY_LEVELS; grey++)
@@ -321,11 +366,20 @@ void kernel_free(kernel *k)
 {
     if (!k)
         return;
-    void *parts[] = {k->units, k->codes, k->scale, k->first_unit, k->first_row,    k->stride,     k->w,           k->phi,
-                     k->delta, k->table, k->paid,  k->lit,        k->active.index, k->active.phi, k->active.owed, k->shrink};
+    void *parts[] = {k->units, k->codes, k->scale, k->rate,  k->first_unit,   k->first_row,  k->stride,
+                     k->w,     k->sum,   k->phi,   k->net,   k->delta,        k->table,      k->paid,
+                     k->lit,   k->shrink,          k->active.index,           k->active.phi, k->active.owed};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
     free(k);
+}
+
+int kernel_set_rate(kernel *k, double learning_rate, double a1, double a2)
+{
+    k->learning_rate = learning_rate;
+    k->a1 = a1;
+    k->a2 = a2;
+    return tabulate(k, k->tabulated);
 }
 
 /* Copy weights from the network's order; what pads a row is 0, whatever was learned before: a NaN, say. */
@@ -381,6 +435,28 @@ static void store_weights(kernel *k, float *weights, size_t t)
                 float u = row[j * stride + i];
                 weights[j] = fmaf(-k->lost[t], u, u);
             }
+    }
+}
+
+/* Write the mean of the gradients of `count` exemplars in the network's order, and forget their sum. */
+static void store_gradient(kernel *k, float *mean, size_t count)
+{
+    float share = (float)(k->rate[1] / (double)count);
+    size_t columns = (size_t)k->units[1], stride = k->stride[1], inputs = (size_t)(k->units[0] + k->bias);
+    for (size_t i = 0; i < inputs; i++, mean += columns) {
+        float *row = k->sum + i * stride;
+        for (size_t j = 0; j < columns; j++)
+            mean[j] = share * row[j];
+        memset(row, 0, stride * sizeof(float));
+    }
+    for (int layer = 2; layer < k->layers; layer++) {
+        float *rows = k->sum + k->first_row[layer];
+        share = (float)(k->rate[layer] / (double)count);
+        columns = (size_t)k->units[layer], stride = k->stride[layer], inputs = (size_t)(k->units[layer - 1] + k->bias);
+        for (size_t i = 0; i < inputs; i++, mean += columns)
+            for (size_t j = 0; j < columns; j++)
+                mean[j] = share * rows[j * stride + i];
+        memset(rows, 0, columns * stride * sizeof(float));
     }
 }
 
@@ -450,7 +526,10 @@ ALWAYS void fetch_ahead(const uint8_t *image, int pixels)
 static void finish(kernel *k, int layer, float *net, size_t t)
 {
     size_t n = (size_t)k->units[layer], end = k->first_unit[layer + 1] - k->first_unit[layer];
-    activate(k->codes[layer], net, (int)n, k->shrink[t] * k->scale[layer], k->alpha);
+    const float scale = k->shrink[t] * k->scale[layer];
+    if (needs_net(k->codes[layer]))
+        scale_net(k->net + k->first_unit[layer], net, (int)n, scale);
+    activate(k->codes[layer], net, (int)n, scale, k->alpha);
     memset(net + n, 0, (end - n) * sizeof(float));
     net[n] = k->bias ? 1.0f : 0.0f;
 }
@@ -485,55 +564,83 @@ static void train(kernel *k, size_t t, int label)
     int layer = k->layers - 1;
     float *steps = k->delta + k->first_unit[k->layers];
     float *delta = k->delta + k->first_unit[layer];
-    output_delta(k->loss, delta, k->phi + k->first_unit[layer], k->units[layer], label);
+    output_delta(k->loss, k->codes[layer], delta, k->phi + k->first_unit[layer], k->units[layer], label, k->alpha);
     for (; layer > 1; layer--) {
         int n = k->units[layer - 1];
-        const float *phi = k->phi + k->first_unit[layer - 1];
+        const float *phi = k->phi + k->first_unit[layer - 1], *net = k->net + k->first_unit[layer - 1];
         float *below = k->delta + k->first_unit[layer - 1];
-        scale_delta(steps, delta, k->units[layer], (size_t)k->units[layer], k->step[t]);
+        scale_delta(steps, delta, k->units[layer], (size_t)k->units[layer], k->rate[layer] * k->step[t]);
         back_rows(below, k->w + k->first_row[layer], k->stride[layer], k->units[layer], delta, steps, least, phi);
-        differentiate(k->codes[layer - 1], below, phi, n, k->shrink[t], k->alpha);
+        differentiate(k->codes[layer - 1], below, phi, net, n, k->shrink[t], k->alpha);
         delta = below;
     }
-    scale_delta(steps, delta, k->units[1], k->stride[1], k->step[t]);
+    scale_delta(steps, delta, k->units[1], k->stride[1], k->rate[1] * k->step[t]);
     update_rows(k->w, k->stride[1], k->active, own, steps);
+}
+
+/* Backward: add minus the gradient of an exemplar to the sum. */
+static void add_gradient(kernel *k, int label)
+{
+    int layer = k->layers - 1;
+    float *delta = k->delta + k->first_unit[layer], *padded = k->delta + k->first_unit[k->layers];
+    output_delta(k->loss, k->codes[layer], delta, k->phi + k->first_unit[layer], k->units[layer], label, k->alpha);
+    for (; layer > 1; layer--) {
+        const float *phi = k->phi + k->first_unit[layer - 1], *net = k->net + k->first_unit[layer - 1];
+        float *below = k->delta + k->first_unit[layer - 1];
+        size_t first = k->first_row[layer];
+        sum_rows(below, k->w + first, k->sum + first, k->stride[layer], k->units[layer], delta, phi);
+        differentiate(k->codes[layer - 1], below, phi, net, k->units[layer - 1], 1.0f, k->alpha);
+        delta = below;
+    }
+    scale_delta(padded, delta, k->units[1], k->stride[1], 1.0f);
+    step_rows(k->sum, k->stride[1], k->active, padded);
 }
 
 /* ---- many ---- */
 
-int kernel_learn(kernel *k, const float *weights, const uint8_t *images, const int32_t *labels, const int32_t *exemplars,
-                 size_t count, float *learned, double spent[2], int (*between)(void *), void *context)
+int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
+                 const int32_t *exemplars, size_t count, float *learned, double spent[2], int (*between)(void *),
+                 void *context)
 {
     const size_t pixels = (size_t)k->units[0];
     double began = seconds(), thinking = 0.0, training = 0.0;
-    if (count > k->tabulated && tabulate(k, count))
+    if (stepping && count > k->tabulated && tabulate(k, count))
         return -1;
     load_weights(k, weights);
     for (size_t done = 0; done < count;) {
-        size_t span = count - done < k->span ? count - done : k->span;
+        size_t span = stepping && k->span < count - done ? k->span : count - done;
         for (size_t t = 0; t < span; t++) {
-            size_t now = done + t;
+            size_t now = done + t, step = stepping ? t : 0;
             double start = 0.0, thought = 0.0;
             if (now % SAMPLED == 0)
                 start = seconds();
-            active_rows(k, images + (size_t)exemplars[now] * pixels, t, 1);
+            active_rows(k, images + (size_t)exemplars[now] * pixels, step, stepping);
             if (now + 1 < count)
                 fetch_ahead(images + (size_t)exemplars[now + 1] * pixels, k->units[0]);
-            think(k, t);
+            think(k, step);
             if (now % SAMPLED == 0)
                 thinking += (thought = seconds()) - start;
-            train(k, t, labels[exemplars[now]]);
+            if (stepping)
+                train(k, t, labels[exemplars[now]]);
+            else
+                add_gradient(k, labels[exemplars[now]]);
             if (now % SAMPLED == 0)
                 training += seconds() - thought;
             if (between && now % BETWEEN == 0) {
                 double left = seconds();
                 int stop = between(context);
-                if (stop)
+                if (stop) {
+                    if (!stepping)
+                        store_gradient(k, learned, count); /* which nobody will read: it clears the sum */
                     return stop;
+                }
                 began += seconds() - left;
             }
         }
-        store_weights(k, learned, span);
+        if (stepping)
+            store_weights(k, learned, span);
+        else
+            store_gradient(k, learned, count);
         done += span;
         if (done < count)
             load_weights(k, learned);
@@ -557,13 +664,6 @@ void kernel_classify(kernel *k, const float *weights, const uint8_t *images, siz
                 best = i;
         classes[e] = best;
     }
-}
-
-/* As update_rows, without shrinks. */
-static void step_rows(float *w, size_t stride, rows r, const float *along)
-{
-#define STEP(n) update_tile(n, 0, w + j, stride, r, 0.0f, along + j)
-    TILES(WIDEST, stride, STEP);
 }
 
 double kernel_bound(kernel *k, const float *weights, const uint8_t *images, const int32_t *exemplars, size_t count)

@@ -8,6 +8,7 @@
 #include "functions.h"
 #include "kernel.h"
 #include "merge.h"
+#include "optimizers.h"
 
 #define MOST_LAYERS 4
 #ifndef EXEMPLARS
@@ -21,22 +22,26 @@ typedef struct {
     int loss, bias, normalised;
     double l1, l2;
     uint64_t hash;
+    int gradients; /* whether they are taken, and followed by every optimizer */
 } example;
 
 /* 138 units take all tiles: 13 vectors, 4 and 1. 45 pixels are no whole words. */
 static const example EXAMPLES[CASES] = {
-    {"elu", 3, {45, 138, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-4, 1e-4, 0x35a045e8b845dc0du},
-    {"no shrink", 3, {45, 100, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0, 0x405a1a3e16f602cdu},
-    {"l1", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-3, 0, 0x267a02351a0ebc5bu},
-    {"l2", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0.3, 0xb0e79e2ef26029dbu},
-    {"cross-entropy", 3, {45, 24, 10}, {IDENTITY, ELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0xf0f14f2d2b8a7ed2u},
-    {"relu", 4, {45, 40, 17, 10}, {IDENTITY, RELU, RELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x228aa890425fa5e0u},
-    {"leaky-relu", 4, {45, 40, 17, 10}, {IDENTITY, LEAKY_RELU, LEAKY_RELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x60b50bedadbba6b2u},
-    {"sigmoid", 4, {45, 40, 17, 10}, {IDENTITY, SIGMOID, SIGMOID, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x61ed41897b9920a6u},
-    {"tanh", 4, {45, 40, 17, 10}, {IDENTITY, TANH, TANH, SOFTMAX}, CROSS_ENTROPY, 1, 0, 1e-5, 1e-5, 0x1b0f217ba457716bu},
-    {"dense", 3, {45, 20, 10}, {SIGMOID, TANH, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x45a674599aa4ea81u},
-    {"no bias", 3, {45, 20, 10}, {ELU, ELU, SOFTMAX}, QUADRATIC, 0, 0, 1e-5, 1e-5, 0x676c6cf166eda0d4u},
-    {"no hidden layer", 2, {45, 10}, {TANH, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x14ce5dfdabe21691u},
+    {"elu", 3, {45, 138, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-4, 1e-4, 0x35a045e8b845dc0du, 0},
+    {"no shrink", 3, {45, 100, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0, 0x405a1a3e16f602cdu, 0},
+    {"l1", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-3, 0, 0x267a02351a0ebc5bu, 0},
+    {"l2", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0.3, 0xb0e79e2ef26029dbu, 0},
+    {"cross-entropy", 3, {45, 24, 10}, {IDENTITY, ELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0xf0f14f2d2b8a7ed2u, 0},
+    {"relu", 4, {45, 40, 17, 10}, {IDENTITY, RELU, RELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x228aa890425fa5e0u, 0},
+    {"leaky-relu", 4, {45, 40, 17, 10}, {IDENTITY, LEAKY_RELU, LEAKY_RELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x60b50bedadbba6b2u, 0},
+    {"sigmoid", 4, {45, 40, 17, 10}, {IDENTITY, SIGMOID, SIGMOID, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x61ed41897b9920a6u, 0},
+    {"tanh", 4, {45, 40, 17, 10}, {IDENTITY, TANH, TANH, SOFTMAX}, CROSS_ENTROPY, 1, 0, 1e-5, 1e-5, 0x1b0f217ba457716bu, 0},
+    {"dense", 3, {45, 20, 10}, {SIGMOID, TANH, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x45a674599aa4ea81u, 0},
+    {"no bias", 3, {45, 20, 10}, {ELU, ELU, SOFTMAX}, QUADRATIC, 0, 0, 1e-5, 1e-5, 0x676c6cf166eda0d4u, 0},
+    {"no hidden layer", 2, {45, 10}, {TANH, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x14ce5dfdabe21691u, 0},
+    {"selu", 4, {45, 40, 17, 10}, {IDENTITY, SELU, SELU, SIGMOID}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x82765bffce141efdu, 1},
+    {"gelu", 4, {45, 138, 17, 10}, {IDENTITY, GELU, GELU, SOFTMAX}, QUADRATIC_EXACT, 1, 1, 1e-5, 1e-5, 0x18619c402a09afedu, 1},
+    {"identity", 3, {45, 30, 10}, {IDENTITY, ELU, IDENTITY}, QUADRATIC, 0, 1, 0, 0, 0xb801ff12a0a6548bu, 1},
 };
 
 const char *self_test_name(int number) { return EXAMPLES[number].name; }
@@ -64,6 +69,28 @@ static int32_t divisor(const example *e, int layer)
     return e->normalised ? e->units[layer] + (e->bias && layer < e->layers - 1) : 1;
 }
 
+/* A gradient is followed by one optimizer after the other, each for three rounds: a hash of the weights and moments. */
+static int follow(const example *e, kernel *k, float *w, size_t n, const uint8_t *images, const int32_t *labels,
+                  const int32_t *order, uint64_t *hash)
+{
+    float *direction = w + n, *moments[MOMENTS] = {w + 2 * n, w + 3 * n};
+    double spent[2];
+    for (int code = 0; code < OPTIMIZERS; code++) {
+        memset(w + 2 * n, 0, 2 * n * sizeof *w);
+        for (int round = 0; round < 3; round++) {
+            const float first = code == RPROP ? (round ? 0.0f : 0.01f) : 0.75f;
+            const float c[NUMBERS] = {first, 1.25f, 0.5f, 0.001f, 1.5f, 0.25f, 0.01f, 0.02f};
+            if (kernel_learn(k, 0, w, images, labels, order, EXEMPLARS, direction, spent, NULL, NULL))
+                return -1;
+            optimize(code, w, moments, direction, n, (float)e->l1, (float)e->l2, c);
+            *hash = hashed(*hash, direction, n * sizeof *w);
+        }
+        *hash = hashed(*hash, w, n * sizeof *w);
+        *hash = hashed(*hash, moments[0], 2 * n * sizeof *w);
+    }
+    return 0;
+}
+
 /* Two workers learn from the same weights, and are merged in each format: a hash of all that comes of it. */
 static int try(const example *e, uint64_t *hash)
 {
@@ -75,11 +102,12 @@ static int try(const example *e, uint64_t *hash)
         if (layer)
             n += (size_t)(e->units[layer - 1] + e->bias) * (size_t)e->units[layer];
     }
+    const double rates[MOST_LAYERS - 1] = {1.0, e->gradients ? 0.7 : 1.0, e->gradients ? 1.3 : 1.0};
     float *w = malloc(6 * n * sizeof *w);
     double *sums = malloc(n * sizeof *sums);
     int16_t *terms = malloc(4 * n * sizeof *terms);
     uint8_t *images = malloc(2 * EXEMPLARS * pixels);
-    kernel *k = kernel_new(e->layers, e->units, e->codes, divisors, e->loss, e->bias, 0.5, 0.8, 0.8 * e->l1, 0.8 * e->l2);
+    kernel *k = kernel_new(e->layers, e->units, e->codes, divisors, e->loss, e->bias, 0.5, 0.8, rates, 0.8 * e->l1, 0.8 * e->l2);
     int done = -1;
     if (!w || !sums || !terms || !images || !k)
         goto end;
@@ -100,7 +128,7 @@ static int try(const example *e, uint64_t *hash)
     memcpy(master, w, n * sizeof *master);
     for (size_t worker = 0; worker < 2; worker++) {
         float *learned = w + (1 + worker) * n;
-        if (kernel_learn(k, w, images, labels, order + worker * EXEMPLARS, EXEMPLARS, learned, spent, NULL, NULL))
+        if (kernel_learn(k, 1, w, images, labels, order + worker * EXEMPLARS, EXEMPLARS, learned, spent, NULL, NULL))
             goto end;
         *hash = hashed(*hash, learned, n * sizeof *learned);
     }
@@ -127,7 +155,7 @@ static int try(const example *e, uint64_t *hash)
     merge_move_float32(master, velocity, w, n, 1.0, 0.875);
     *hash = hashed(*hash, master, n * sizeof *master);
     *hash = hashed(*hash, velocity, n * sizeof *velocity);
-    done = 0;
+    done = e->gradients ? follow(e, k, w, n, images, labels, order, hash) : 0;
 end:
     kernel_free(k);
     free(images);

@@ -5,9 +5,9 @@
 
 #include <stdint.h>
 
-#define CASES 12
+#define CASES 15
 
-/* Learn, classify and merge made-up exemplars with every activation, loss and loop; write a hash of the weights of each
+/* Learn, classify and merge made-up exemplars with every activation, loss, loop and optimizer; write a hash of the weights of each
    case. Returns 0, or -1 where there is no memory. */
 int self_test(uint64_t hashes[CASES]);
 

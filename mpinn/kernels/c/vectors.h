@@ -9,8 +9,8 @@
    software: right, and some thirty times slower. FUSED tells which.
 
    lit_pixels(image) is a bit for each of the first PIXELS pixels, set where it is not 0.
-   vec_positive(x, a, b) is a where x > 0, else b. vec_nonzero(x) is x, but 0 where |x| < SMALLEST: so products stay normal
-   numbers. (The vectors of 32-bit ARM take a denormal number as 0, those of other processors do not.)
+   vec_positive(x, a, b) is a where x > 0, else b. vec_least(x, least) is x, but 0 where |x| < least, and vec_nonzero(x) 0
+   where |x| < SMALLEST: so products stay normal numbers. (The vectors of 32-bit ARM take a denormal number as 0, those of other processors do not.)
    vec_times_power(p, n) is p 2^n, n whole, with WHOLE added to it. vec_store_int16(to, a) and vec_store_int32(to, a)
    write such whole numbers, WHOLE taken off. vec_larger(a, b) is the one of two magnitudes with the larger bits: a NaN's
    are beyond every number's.
@@ -78,9 +78,10 @@ static inline vec vec_positive(vec x, vec a, vec b)
 {
     return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ));
 }
-static inline vec vec_nonzero(vec x)
+static inline vec vec_sqrt(vec a) { return _mm256_sqrt_ps(a); }
+static inline vec vec_least(vec x, vec least)
 {
-    return _mm256_andnot_ps(_mm256_cmp_ps(vec_abs(x), _mm256_set1_ps(SMALLEST), _CMP_LT_OQ), x);
+    return _mm256_andnot_ps(_mm256_cmp_ps(vec_abs(x), least, _CMP_LT_OQ), x);
 }
 static inline vec vec_times_power(vec p, vec n)
 {
@@ -149,6 +150,18 @@ static inline vec vec_div(vec a, vec b)
     return vec_load(x);
 #endif
 }
+static inline vec vec_sqrt(vec a)
+{
+#ifdef __aarch64__
+    return PAIR(vsqrtq_f32(a.val[0]), vsqrtq_f32(a.val[1]));
+#else
+    float x[LANES];
+    vec_store(x, a);
+    for (int i = 0; i < LANES; i++)
+        x[i] = sqrtf(x[i]);
+    return vec_load(x);
+#endif
+}
 static inline vec vec_abs(vec a) { return PAIR(vabsq_f32(a.val[0]), vabsq_f32(a.val[1])); }
 static inline float32x4_t half_signed(float32x4_t size, float32x4_t sign)
 {
@@ -166,11 +179,14 @@ static inline vec vec_positive(vec x, vec a, vec b)
 {
     return PAIR(half_positive(x.val[0], a.val[0], b.val[0]), half_positive(x.val[1], a.val[1], b.val[1]));
 }
-static inline float32x4_t half_nonzero(float32x4_t x)
+static inline float32x4_t half_least(float32x4_t x, float32x4_t least)
 {
-    return vbslq_f32(vcltq_f32(vabsq_f32(x), vdupq_n_f32(SMALLEST)), vdupq_n_f32(0.0f), x);
+    return vbslq_f32(vcltq_f32(vabsq_f32(x), least), vdupq_n_f32(0.0f), x);
 }
-static inline vec vec_nonzero(vec x) { return PAIR(half_nonzero(x.val[0]), half_nonzero(x.val[1])); }
+static inline vec vec_least(vec x, vec least)
+{
+    return PAIR(half_least(x.val[0], least.val[0]), half_least(x.val[1], least.val[1]));
+}
 static inline float32x4_t half_times_power(float32x4_t p, float32x4_t n)
 {
     int32x4_t bits = vaddq_s32(vreinterpretq_s32_f32(n), vdupq_n_s32(127 - WHOLE_BITS));
@@ -234,7 +250,8 @@ static inline vec vec_div(vec a, vec b) { EACH(a.lane[i] / b.lane[i]); }
 static inline vec vec_abs(vec a) { EACH(fabsf(a.lane[i])); }
 static inline vec vec_signed(vec size, vec sign) { EACH(copysignf(size.lane[i], sign.lane[i])); }
 static inline vec vec_positive(vec x, vec a, vec b) { EACH(x.lane[i] > 0.0f ? a.lane[i] : b.lane[i]); }
-static inline vec vec_nonzero(vec x) { EACH(fabsf(x.lane[i]) < SMALLEST ? 0.0f : x.lane[i]); }
+static inline vec vec_sqrt(vec a) { EACH(sqrtf(a.lane[i])); }
+static inline vec vec_least(vec x, vec least) { EACH(fabsf(x.lane[i]) < least.lane[i] ? 0.0f : x.lane[i]); }
 static inline float times_power(float p, float n)
 {
     uint32_t bits;
@@ -322,6 +339,8 @@ static inline wide wide_fma(wide a, wide b, wide c)
 static inline wide wide_cut(wide u, wide d) { return (wide){vec_cut(u.low, d.low), vec_cut(u.high, d.high)}; }
 
 #endif
+
+static inline vec vec_nonzero(vec x) { return vec_least(x, vec_all(SMALLEST)); }
 
 /* The lanes' sum: ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)). */
 static inline float vec_sum(vec a)
