@@ -71,6 +71,9 @@ class Options:
         weights=True,
         default=None,
     )
+    worker_momentum: float = entry(
+        "momentum of a worker's steps, from rest in every worker batch", least=0, below=1, weights=True, default=0.0
+    )
     schedule: str = entry(
         "how the learning rate changes: multiplied every so many epochs, every epoch, or where the training set's "
         "accuracy does not rise; or falling to nothing",
@@ -121,7 +124,7 @@ class Options:
     )
     bias: bool = entry("leave out the bias units", weights=True, default=True)
     layer_normalisation: bool | None = entry(
-        "divide net inputs by the layer's size, as in the paper (default: with one hidden layer or none)",
+        "divide net inputs by the layer's size, as in the paper (default: with one hidden layer or none, but for selu)",
         weights=True,
         default=None,
     )
@@ -510,13 +513,14 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
 def network_settings(options: Options, layers: tuple[int, ...], activations: tuple[str, ...]) -> dict[str, Any]:
     """Return how the network is scaled and begins: the paper's way where it works, up to one hidden layer.
 
-    Through more layers its small weights and divisors let nothing pass, in neither direction. Raises UsageError.
+    Through more layers its small weights and divisors let nothing pass, in neither direction; and SELU keeps its scale by
+    itself. Raises UsageError.
     """
     if options.layer_rates is not None and len(options.layer_rates) != len(layers) - 1:
         raise UsageError(f"--layer-rates: {len(options.layer_rates)} given for {len(layers) - 1} layers of weights")
     normalised = options.layer_normalisation
     if normalised is None:
-        normalised = len(layers) <= 3
+        normalised = len(layers) <= 3 and "selu" not in activations
     found = {"layer_normalisation": normalised, "initial": options.initial or ("uniform" if normalised else "lecun")}
     divisor = options.input_divisor or (None if normalised else GREY_LEVELS - 1)
     return found | {"input_divisor": divisor}
@@ -529,8 +533,11 @@ def usual_rate(options: Options, layers: tuple[int, ...], activations: tuple[str
     that could make up for one that has gone too far. Under cross-entropy, and with SELU, steps are longer.
     """
     narrow = min(1.0, (min(layers[1:-1], default=PAPERS_HIDDEN) + 1) / (PAPERS_HIDDEN + 1))
-    steep = (4 if options.loss == "cross-entropy" else 1) * (8 if "selu" in activations else 1)
-    return (LEARNING_RATE * narrow ** (4 / 3) if normalised else PLAIN_RATE * narrow) / steep
+    steep = 4 if options.loss == "cross-entropy" else 1
+    if "selu" in activations:
+        steep = 8
+    longer = steep / (1 - options.worker_momentum)
+    return (LEARNING_RATE * narrow ** (4 / 3) if normalised else PLAIN_RATE * narrow) / longer
 
 
 def merge_format(options: Options, workers: int) -> str:
@@ -562,6 +569,8 @@ def optimizer_of(options: Options) -> dict[str, Any]:
             raise UsageError(f"{option(setting)} needs --optimizer {' or '.join(having)}")
         found[setting] = usual.get(setting) if asked is None else asked
     merging_steps = name is not None and options.merge == "mean"
+    if options.worker_momentum and options.merge == "gradient":
+        raise UsageError("--worker-momentum: under --merge gradient workers make no steps; take --optimizer momentum")
     if options.merge_rate is not None and not merging_steps:
         raise UsageError("--merge-rate needs --merge mean and an --optimizer")
     usual_rate = OPTIMIZERS[name].merge_rate if name and merging_steps else None

@@ -33,7 +33,7 @@ def test_defaults_are_the_papers() -> None:
 def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
     words = shlex.split(
         "--epochs 3 --workers 4 --worker-batch 50 --learning-rate 0.5 --l1 1e-6 --l2 0 --alpha 1 --layers 784 30 10 "
-        "--activations identity relu softmax --no-bias --no-layer-normalisation --layer-rates 1 2 --loss cross-entropy "
+        "--activations identity relu softmax --no-bias --no-layer-normalisation --layer-rates 1 2 --worker-momentum 0.5 --loss cross-entropy "
         "--merge block-momentum --block-momentum 0.5 --learning-rate-scale 2 --merge-format int32 --overlap "
         "--exchange allreduce --balance measured --learning-ranks cores "
         "--kernel reference --seed 7 --data d --test-data t --target-accuracy 95 --target-set train --evaluate-every 2 "
@@ -139,6 +139,8 @@ def test_bad_options_are_refused_with_the_cure(words: str, message: str) -> None
         ({"activations": ("identity", "elu", "sigmoid"), "loss": "quadratic-exact"}, "takes softmax for"),
         ({"merge": "block-momentum", "optimizer": "adam"}, "leave out --optimizer"),
         ({"merge": "gradient", "momentum": 0.5}, "--momentum needs --optimizer momentum or nesterov"),
+        ({"merge": "gradient", "worker_momentum": 0.5}, "workers make no steps"),
+        ({"layer_rates": (1.0,)}, "--layer-rates: 1 given for 2 layers"),
         ({"beta1": 0.5}, "--beta1 needs --optimizer adam or nadam"),
         ({"merge": "gradient", "optimizer": "rmsprop", "beta1": 0.5}, "--beta1 needs"),
         ({"merge_rate": 0.5}, "--merge-rate needs --merge mean and an --optimizer"),

@@ -115,11 +115,12 @@ def choose(
     l2: float,
     rule: str = "mean",
     layer_rates: Sequence[float] | None = None,
+    momentum: float = 0.0,
 ) -> Kernel:
     """Return the kernel `name`: 'native', 'reference', or 'auto', native where it can be had.
 
     learning_rate: the step of a worker; layer_rates: by which that of each layer of weights is multiplied, None: all by
-    1. rule: what moves the master (`merging.rules`). Raises UsageError where 'native'
+    1; momentum: of its steps. rule: what moves the master (`merging.rules`). Raises UsageError where 'native'
     is asked for and cannot be had, or gives wrong bits.
     """
     problem = native_problem() if name != "reference" else ""
@@ -132,10 +133,11 @@ def choose(
             build = hashlib.sha256(Path(str(native.__file__)).read_bytes()).hexdigest()[:12]
             native_id = f"native-{build}-{platform.machine()}-{native.VECTORS}"
             note = "" if native.FUSED else SLOW
-            learner = native.Native(network, learning_rate, l1, l2, layer_rates)
+            learner = native.Native(network, learning_rate, l1, l2, layer_rates, momentum)
             return Kernel("native", native_id, NUMERICS, learner, native, note)
     if name == "native":
         raise UsageError(f"--kernel native cannot be used: {problem}; or use --kernel reference")
     note = f"not native: {problem}" if problem else ""
     reference_id = f"reference-numpy{np.__version__}-{platform.machine()}-{instruction_set()}"
-    return Kernel("reference", reference_id, None, Reference(network, learning_rate, l1, l2, layer_rates), sums, note)
+    slow = Reference(network, learning_rate, l1, l2, layer_rates, momentum)
+    return Kernel("reference", reference_id, None, slow, sums, note)

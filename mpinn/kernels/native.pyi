@@ -21,7 +21,13 @@ def self_test() -> list[str]: ...
 
 class Native:
     def __init__(
-        self, network: Network, learning_rate: float, l1: float, l2: float, layer_rates: Sequence[float] | None = None
+        self,
+        network: Network,
+        learning_rate: float,
+        l1: float,
+        l2: float,
+        layer_rates: Sequence[float] | None = None,
+        momentum: float = 0.0,
     ) -> None: ...
     def set_rate(self, learning_rate: float) -> None: ...
     def learn(

@@ -15,7 +15,8 @@ cdef extern from "c/kernel.h":
         pass
 
     kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const int32_t *divisors, int loss,
-                       int bias, double alpha, double learning_rate, const double *rates, double a1, double a2)
+                       int bias, double alpha, double learning_rate, const double *rates, double a1, double a2,
+                       double momentum)
     void kernel_free(kernel *k)
     int kernel_set_rate(kernel *k, double learning_rate, double a1, double a2)
     int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
@@ -121,7 +122,8 @@ cdef class Native:
     cdef kernel *k
     cdef double l1, l2
 
-    def __cinit__(self, network, double learning_rate, double l1, double l2, layer_rates=None):
+    def __cinit__(self, network, double learning_rate, double l1, double l2, layer_rates=None,
+                  double momentum=0.0):
         cdef const int32_t[::1] units = np.array(network.sizes, np.int32)
         cdef const int32_t[::1] codes = np.array([ACTIVATIONS[name] for name in network.activations], np.int32)
         cdef const int32_t[::1] divisors = np.array(network.divisors, np.int32)
@@ -129,7 +131,7 @@ cdef class Native:
         self.l1, self.l2 = l1, l2
         self.k = kernel_new(
             <int>len(units), &units[0], &codes[0], &divisors[0], LOSSES[network.loss], network.bias, network.alpha,
-            learning_rate, &rates[0], learning_rate * l1, learning_rate * l2
+            learning_rate, &rates[0], learning_rate * l1, learning_rate * l2, momentum
         )
         if self.k is NULL:
             raise MemoryError

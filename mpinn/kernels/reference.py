@@ -23,12 +23,22 @@ class Reference:
     """Per-exemplar stochastic gradient descent with elastic net regularisation."""
 
     def __init__(
-        self, network: Network, learning_rate: float, l1: float, l2: float, layer_rates: Sequence[float] | None = None
+        self,
+        network: Network,
+        learning_rate: float,
+        l1: float,
+        l2: float,
+        layer_rates: Sequence[float] | None = None,
+        momentum: float = 0.0,
     ) -> None:
-        """layer_rates: by which the learning rate of each layer of weights is multiplied; None: all by 1."""
+        """layer_rates: by which the learning rate of each layer of weights is multiplied; None: all by 1.
+
+        momentum: of a worker's steps, from rest at the start of every batch.
+        """
         self.network = network
         self.layer_rates = layer_rates or [1.0] * len(network.shapes)
         self.l1, self.l2 = l1, l2
+        self.momentum = momentum
         self.set_rate(learning_rate)
 
     def set_rate(self, learning_rate: float) -> None:
@@ -65,10 +75,11 @@ class Reference:
                 delta = w[layer][: network.sizes[layer]] @ delta * network.derivative(layer, x[layer], phi[layer])
         return [rate * pull for rate, pull in zip(self.layer_rates, reversed(pulls), strict=True)]
 
-    def update(self, w: list[Array], pulls: list[Array]) -> None:
-        """Change the weights, in place, by what one exemplar pulls."""
-        for layer, pull in zip(w, pulls, strict=True):
-            layer[:] = shrink(layer, self.a1, self.a2) + self.eta * pull
+    def update(self, w: list[Array], v: list[Array], pulls: list[Array]) -> None:
+        """Change weights and velocities, in place, by what one exemplar pulls."""
+        for layer, velocity, pull in zip(w, v, pulls, strict=True):
+            velocity[:] = self.momentum * velocity + pull
+            layer[:] = shrink(layer, self.a1, self.a2) + self.eta * velocity
 
     def with_bias(self, phi: Array) -> Array:
         """Return a layer's values followed by its bias unit's 1, where there is one."""
@@ -91,14 +102,14 @@ class Reference:
         Returns the seconds spent thinking (forward) and training (backward and update).
         """
         exact = weights.astype(np.float64)
-        w = self.network.views(exact)
+        w, v = self.network.views(exact), self.network.views(np.zeros_like(exact))
         targets = np.eye(self.network.sizes[-1])
         think = train = 0.0
         for exemplar in exemplars:
             start = perf_counter()
             x, phi = self.forward(w, images[exemplar])
             thought = perf_counter()
-            self.update(w, self.backward(w, x, phi, targets[labels[exemplar]]))
+            self.update(w, v, self.backward(w, x, phi, targets[labels[exemplar]]))
             think += thought - start
             train += perf_counter() - thought
             if between:

@@ -225,4 +225,5 @@ def choose_kernel(settings: Settings) -> Kernel:
         settings.l2,
         settings.rule,
         settings.layer_rates,
+        settings.worker_momentum,
     )

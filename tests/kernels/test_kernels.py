@@ -161,6 +161,50 @@ def test_native_gradients_are_those_of_reference_and_the_mean_of_single_ones(net
     np.testing.assert_allclose(mean, by_reference, rtol=0, atol=1e-5 * size)
 
 
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_native_momentum_is_the_references(network: Network, momentum: float) -> None:
+    """Also of dark pixels, whose rows move on; shrinks are small here, for the native kernel does a row's at once."""
+    images, labels, order = exemplars(network, 100)
+    by_reference, by_native = network.initial_weights(0), network.initial_weights(0)
+    about = (network, step(network) * (1 - momentum) / 4, 1e-6, 1e-5, None, momentum)
+    native = Native(*about)
+    native.learn(by_native, images, labels, order, np.empty_like(by_native))  # what it remembers is not of this batch
+    Reference(*about).learn(by_reference, images, labels, order, by_reference)
+    native.learn(by_native, images, labels, order, by_native)
+    plain = network.initial_weights(0)
+    Reference(*about[:4]).learn(plain, images, labels, order, plain)
+    assert np.abs(by_reference - plain).max() > 1e-4
+    np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
+
+
+def test_momentum_by_hand() -> None:
+    """Two exemplars, the second dark: its row goes on as it was, and less so."""
+    network = Network((2, 1, 2), ("identity", "identity", "softmax"), bias=False)
+    images, labels = np.array([[100, 0], [0, 100]], np.uint8), np.array([1, 0], np.int32)
+    for kind in (Reference, Native):
+        start, once, twice = network.initial_weights(1), *(np.empty(4, np.float32) for _ in range(2))
+        learner = kind(network, 0.1, 0, 0, None, 0.5)
+        learner.learn(start, images, labels, np.array([0], np.int32), once)
+        learner.learn(start, images, labels, np.array([0, 1], np.int32), twice)
+        moved = once[0] - start[0]
+        assert abs(moved) > 1e-6 and twice[0] - once[0] == pytest.approx(0.5 * moved, rel=1e-2)
+
+
+@pytest.mark.parametrize("kind", [Reference, Native])
+def test_rates_of_layers_multiply_what_a_layer_learns(kind: type) -> None:
+    network = Network((49, 20, 10))
+    images, labels, order = exemplars(network, 1)
+    start, plain, rated = network.initial_weights(0), *(np.empty(network.parameters, np.float32) for _ in range(2))
+    for ask in ("learn", "gradient"):
+        getattr(kind(network, 0.1, 0, 0), ask)(start, images, labels, order, plain)
+        getattr(kind(network, 0.1, 0, 0, (0.5, 3.0)), ask)(start, images, labels, order, rated)
+        begun = start if ask == "learn" else 0 * start
+        for layer, rate in enumerate((0.5, 3.0)):
+            moved, expected = network.views(rated - begun)[layer], rate * network.views(plain - begun)[layer]
+            np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-7)
+
+
 def test_a_gradient_that_is_broken_off_leaves_nothing_behind() -> None:
     network = Network((49, 20, 10))
     images, labels, order = exemplars(network, 60)

@@ -16,6 +16,9 @@
    A row that the exemplar before has touched owes nothing, as nearly half of them do: the forward pass adds up those
    that owe something first, then the others without a shrink.
 
+   Momentum (V <- beta V + pull, w <- w + eta V at every exemplar) is lazy, too: V of a dark row only dies away, and moves
+   the row by eta beta^i V meanwhile, a geometric series. It is done after the shrinks that the row has missed.
+
    Layout. The kernel works on a copy of its own. Rows are padded with zeros to whole vectors. The first layer has a row
    for each pixel, (inputs, units); the later ones are transposed, (units, inputs), so that their rows are long. Rows are
    processed in tiles of columns: the sums of a tile stay in registers while the rows pass. */
@@ -42,21 +45,23 @@ typedef struct {
     int count, owing;
     int32_t *index;
     float *phi, *owed;
+    float *coast, *decay; /* by what a row moves along its velocity first, and what that is multiplied by */
 } rows;
 
 struct kernel {
     int layers, bias, loss, dense; /* dense: a dark pixel counts, too: its phi is not 0 */
     float alpha;
-    double learning_rate, a1, a2;
+    double learning_rate, a1, a2, momentum;
     int32_t *units, *codes;
     float *scale;         /* (layers,) one over the divisor */
     float *rate;          /* (layers,) by which the learning rate of the weights INTO a layer is multiplied */
     size_t *first_unit;   /* (layers + 1,) where a layer's values begin in phi and delta, and where they end */
     size_t *first_row;    /* (layers,) where the weights INTO a layer begin in w */
     size_t *stride;       /* (layers,) length of a row of them in w, whole vectors */
+    size_t weights;       /* in w */
     float *w, *phi, *delta;
     float *net;           /* as phi: net inputs, of layers whose derivative needs them */
-    float *sum;           /* as w: of gradients */
+    float *sum;           /* as w: of gradients, or of pulls that die away by momentum */
     float *table;         /* (256,) the input layer's phi of each grey level */
     rows active;          /* first-layer rows that this exemplar touches */
     int32_t *paid;        /* (inputs + 1,) exemplars of the batch whose shrinks a first-layer row has had */
@@ -67,6 +72,8 @@ struct kernel {
     float *shrink, *lost; /* (span + 1,) s after t exemplars; 1 - s */
     float *threshold;     /* (span + 1,) the sum of a1 / s */
     float *step;          /* (span + 1,) the learning rate / s that the next exemplar sees */
+    float *decay;         /* (span + 1,) what t exemplars leave of a velocity, momentum^t, */
+    float *coast;         /* (span + 1,) and how far it has moved its row meanwhile, in steps of the first */
 };
 
 const char *kernel_vectors(void) { return VECTORS; }
@@ -156,6 +163,76 @@ ALWAYS void update_tile(const int n, const int shrinking, float *w, size_t strid
             vec_store(row + last, vec_fma(wide_half(phi), odd, u));
         }
     }
+}
+
+/* As add_tile, of rows that have velocities v. */
+ALWAYS void add_moving_tile(const int n, float *total, const float *w, const float *v, size_t stride, rows r)
+{
+    vec sum[WIDEST];
+    for (int j = 0; j < n; j++)
+        sum[j] = vec_load(total + LANES * j);
+    for (int i = 0; i < r.count; i++) {
+        const float *row = w + (size_t)r.index[i] * stride, *moving = v + (size_t)r.index[i] * stride;
+        vec phi = vec_all(r.phi[i]), d = vec_all(r.owed[i]), coast = vec_all(r.coast[i]);
+        ONE_ADDRESS(row);
+        ONE_ADDRESS(moving);
+        for (int j = 0; j < n; j++) {
+            vec u = vec_load(row + LANES * j);
+            u = vec_fma(coast, vec_load(moving + LANES * j), vec_sub(u, vec_cut(u, d)));
+            sum[j] = vec_fma(phi, u, sum[j]);
+        }
+    }
+    for (int j = 0; j < n; j++)
+        vec_store(total + LANES * j, sum[j]);
+}
+
+/* As update_tile, of rows that have velocities: v = decay * v + phi * along; w moves by step * v. */
+ALWAYS void update_moving_tile(const int n, float *w, float *v, size_t stride, rows r, float own, float step,
+                               const float *along)
+{
+    vec pull[WIDEST], by = vec_all(step);
+    for (int j = 0; j < n; j++)
+        pull[j] = vec_load(along + LANES * j);
+    for (int i = 0; i < r.count; i++) {
+        float *row = w + (size_t)r.index[i] * stride, *moving = v + (size_t)r.index[i] * stride, due = r.owed[i] + own;
+        vec phi = vec_all(r.phi[i]), d = vec_all(due < LEAST_THRESHOLD ? LEAST_THRESHOLD : due);
+        vec coast = vec_all(r.coast[i]), decay = vec_all(r.decay[i]);
+        ONE_ADDRESS(row);
+        ONE_ADDRESS(moving);
+        for (int j = 0; j < n; j++) {
+            vec u = vec_load(row + LANES * j), speed = vec_load(moving + LANES * j);
+            u = vec_fma(coast, speed, vec_sub(u, vec_cut(u, d)));
+            speed = vec_nonzero(vec_fma(phi, pull[j], vec_mul(decay, speed)));
+            vec_store(moving + LANES * j, speed);
+            vec_store(row + LANES * j, vec_fma(by, speed, u));
+        }
+    }
+}
+
+/* As back_tile, of rows that have velocities. */
+ALWAYS void back_moving_tile(const int n, float *below, float *w, float *v, size_t stride, int count, const float *delta,
+                             float step, float own, float momentum, const float *along)
+{
+    vec sum[WIDEST], phi[WIDEST], d = vec_all(own), by = vec_all(step), keep = vec_all(momentum);
+    for (int j = 0; j < n; j++) {
+        sum[j] = vec_all(0.0f);
+        phi[j] = vec_load(along + LANES * j);
+    }
+    for (int i = 0; i < count; i++) {
+        float *row = w + (size_t)i * stride, *moving = v + (size_t)i * stride;
+        vec back = vec_all(delta[i]);
+        ONE_ADDRESS(row);
+        ONE_ADDRESS(moving);
+        for (int j = 0; j < n; j++) {
+            vec u = vec_load(row + LANES * j);
+            vec speed = vec_nonzero(vec_fma(back, phi[j], vec_mul(keep, vec_load(moving + LANES * j))));
+            sum[j] = vec_fma(back, u, sum[j]);
+            vec_store(moving + LANES * j, speed);
+            vec_store(row + LANES * j, vec_fma(by, speed, vec_sub(u, vec_cut(u, d))));
+        }
+    }
+    for (int j = 0; j < n; j++)
+        vec_store(below + LANES * j, sum[j]);
 }
 
 /* below = the sum over rows of delta * w; then w = (w, shrunk by own) + step * along. */
@@ -254,6 +331,25 @@ static void back_rows(float *below, float *w, size_t stride, int count, const fl
     TILES(4, stride, BACK);
 }
 
+static void add_moving_rows(float *total, const float *w, const float *v, size_t stride, rows r)
+{
+#define ADD_MOVING(n) add_moving_tile(n, total + j, w + j, v + j, stride, r)
+    TILES(4, stride, ADD_MOVING);
+}
+
+static void update_moving_rows(float *w, float *v, size_t stride, rows r, float own, float step, const float *along)
+{
+#define UPDATE_MOVING(n) update_moving_tile(n, w + j, v + j, stride, r, own, step, along + j)
+    TILES(4, stride, UPDATE_MOVING);
+}
+
+static void back_moving_rows(float *below, float *w, float *v, size_t stride, int count, const float *delta, float step,
+                             float own, float momentum, const float *along)
+{
+#define BACK_MOVING(n) back_moving_tile(n, below + j, w + j, v + j, stride, count, delta, step, own, momentum, along + j)
+    TILES(4, stride, BACK_MOVING);
+}
+
 static void sum_rows(float *below, const float *w, float *sum, size_t stride, int count, const float *delta,
                      const float *along)
 {
@@ -267,33 +363,40 @@ static void sum_rows(float *below, const float *w, float *sum, size_t stride, in
    log differ from one C library to the next. */
 static int tabulate(kernel *k, size_t most)
 {
-    double s = 1.0, threshold = 0.0;
+    double s = 1.0, threshold = 0.0, left = 1.0, way = 0.0, power = 1.0;
     size_t size = most + 1;
     free(k->shrink);
     k->span = k->tabulated = 0;
-    if (!(k->shrink = zeros(4 * size, sizeof(float))))
+    if (!(k->shrink = zeros(6 * size, sizeof(float))))
         return -1;
     k->lost = k->shrink + size;
     k->threshold = k->lost + size;
     k->step = k->threshold + size;
+    k->decay = k->step + size;
+    k->coast = k->decay + size;
     for (size_t t = 0; t <= most; t++) {
         double after = s * (1.0 - k->a2);
         k->shrink[t] = (float)s;
         k->lost[t] = (float)(1.0 - s);
         k->threshold[t] = (float)threshold;
         k->step[t] = (float)(k->learning_rate / after);
+        k->decay[t] = (float)(left < SMALLEST ? 0.0 : left);
+        k->coast[t] = (float)way;
         k->span = t;
         if (t && s < 0.5)
             break;
         s = after;
         threshold += k->a1 / s;
+        left *= k->momentum;
+        power *= k->momentum / (1.0 - k->a2);
+        way += power * (1.0 - k->a2);
     }
     k->tabulated = most;
     return 0;
 }
 
 kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const int32_t *divisors, int loss, int bias,
-                   double alpha, double learning_rate, const double *rates, double a1, double a2)
+                   double alpha, double learning_rate, const double *rates, double a1, double a2, double momentum)
 {
     kernel *k = calloc(1, sizeof *k);
     if (!k)
@@ -305,6 +408,7 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->learning_rate = learning_rate;
     k->a1 = a1;
     k->a2 = a2;
+    k->momentum = momentum;
     size_t n = (size_t)layers, values = 0, weights = 0;
     k->units = zeros(n, sizeof *k->units);
     k->codes = zeros(n, sizeof *k->codes);
@@ -333,6 +437,7 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
         }
     }
     k->first_unit[layers] = values;
+    k->weights = weights;
     size_t inputs = padded((size_t)units[0] + 1) + LANES; /* active_rows writes a whole vector beyond */
     k->w = zeros(weights, sizeof(float));
     k->sum = zeros(weights, sizeof(float));
@@ -345,8 +450,10 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->active.index = zeros(inputs, sizeof *k->active.index);
     k->active.phi = zeros(inputs, sizeof(float));
     k->active.owed = zeros(inputs, sizeof(float));
+    k->active.coast = zeros(inputs, sizeof(float));
+    k->active.decay = zeros(inputs, sizeof(float));
     if (!k->w || !k->sum || !k->phi || !k->net || !k->delta || !k->table || !k->paid || !k->lit || !k->active.index || !k->active.phi ||
-        !k->active.owed || tabulate(k, 1))
+        !k->active.owed || !k->active.coast || !k->active.decay || tabulate(k, 1))
         goto no_memory;
     for (int grey = 0; grey < GREY_LEVELS; grey++)
         k->table[grey] = (float)grey;
@@ -368,7 +475,8 @@ void kernel_free(kernel *k)
         return;
     void *parts[] = {k->units, k->codes, k->scale, k->rate,  k->first_unit,   k->first_row,  k->stride,
                      k->w,     k->sum,   k->phi,   k->net,   k->delta,        k->table,      k->paid,
-                     k->lit,   k->shrink,          k->active.index,           k->active.phi, k->active.owed};
+                     k->lit,   k->shrink,          k->active.index,           k->active.phi, k->active.owed,
+                     k->active.coast,                 k->active.decay};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
     free(k);
@@ -382,9 +490,12 @@ int kernel_set_rate(kernel *k, double learning_rate, double a1, double a2)
     return tabulate(k, k->tabulated);
 }
 
-/* Copy weights from the network's order; what pads a row is 0, whatever was learned before: a NaN, say. */
+/* Copy weights from the network's order; what pads a row is 0, whatever was learned before: a NaN, say. Velocities begin
+   at 0. */
 static void load_weights(kernel *k, const float *weights)
 {
+    if (k->momentum > 0.0)
+        memset(k->sum, 0, k->weights * sizeof(float));
     size_t columns = (size_t)k->units[1], stride = k->stride[1], inputs = (size_t)(k->units[0] + k->bias);
     for (size_t i = 0; i < inputs; i++, weights += columns) {
         memcpy(k->w + i * stride, weights, columns * sizeof(float));
@@ -402,22 +513,26 @@ static void load_weights(kernel *k, const float *weights)
     }
 }
 
+/* How far a first-layer row that was touched last by exemplar `paid` has moved along its velocity when exemplar t comes. */
+static float coasting(const kernel *k, size_t paid, size_t t) { return k->rate[1] * k->step[paid] * k->coast[t - paid]; }
+
 /* Write n weights of a row, with the shrinks that it owes, and all of the batch that are multiplications. */
-static void store_row(float *to, const float *row, size_t n, float owed, float lost)
+static void store_row(float *to, const float *row, const float *moving, size_t n, float owed, float coast, float lost)
 {
-    vec d = vec_all(owed), minus = vec_all(-lost);
-    size_t j = 0;
-    for (; j + LANES <= n; j += LANES) {
+    vec d = vec_all(owed), along = vec_all(coast), minus = vec_all(-lost);
+    for (size_t j = 0; j < n; j += LANES) {
         vec u = vec_load(row + j);
         u = vec_sub(u, vec_cut(u, d));
-        vec_store(to + j, vec_fma(minus, u, u));
-    }
-    if (j < n) {
-        float rest[LANES];
-        vec u = vec_load(row + j);
-        u = vec_sub(u, vec_cut(u, d));
-        vec_store(rest, vec_fma(minus, u, u));
-        memcpy(to + j, rest, (n - j) * sizeof(float));
+        if (moving)
+            u = vec_fma(along, vec_load(moving + j), u);
+        u = vec_fma(minus, u, u);
+        if (j + LANES <= n) {
+            vec_store(to + j, u);
+        } else {
+            float rest[LANES];
+            vec_store(rest, u);
+            memcpy(to + j, rest, (n - j) * sizeof(float));
+        }
     }
 }
 
@@ -425,8 +540,12 @@ static void store_row(float *to, const float *row, size_t n, float owed, float l
 static void store_weights(kernel *k, float *weights, size_t t)
 {
     size_t columns = (size_t)k->units[1], stride = k->stride[1], inputs = (size_t)(k->units[0] + k->bias);
-    for (size_t i = 0; i < inputs; i++, weights += columns)
-        store_row(weights, k->w + i * stride, columns, k->threshold[t] - k->threshold[k->paid[i]], k->lost[t]);
+    for (size_t i = 0; i < inputs; i++, weights += columns) {
+        const size_t paid = (size_t)k->paid[i];
+        const float *moving = k->momentum > 0.0 ? k->sum + i * stride : NULL;
+        store_row(weights, k->w + i * stride, moving, columns, k->threshold[t] - k->threshold[paid],
+                  coasting(k, paid, t), k->lost[t]);
+    }
     for (int layer = 2; layer < k->layers; layer++) {
         const float *row = k->w + k->first_row[layer];
         columns = (size_t)k->units[layer], stride = k->stride[layer], inputs = (size_t)(k->units[layer - 1] + k->bias);
@@ -496,7 +615,8 @@ static void active_rows(kernel *k, const uint8_t *image, size_t t, int learned)
     if (k->bias) { /* it owes nothing: every exemplar touches it */
         r.index[n] = (int32_t)pixels;
         r.phi[n] = 1.0f;
-        r.owed[n++] = 0.0f;
+        r.owed[n] = r.coast[n] = 0.0f;
+        r.decay[n++] = k->decay[learned];
         k->paid[pixels] = now + learned;
     }
     for (size_t j = 0, all = even; j < all; j++) {
@@ -509,6 +629,10 @@ static void active_rows(kernel *k, const uint8_t *image, size_t t, int learned)
         r.index[at] = row;
         r.phi[at] = k->table[image[row]];
         r.owed[at] = before - k->threshold[paid];
+        if (k->momentum > 0.0) {
+            r.coast[at] = coasting(k, (size_t)paid, t);
+            r.decay[at] = k->decay[now - paid + learned];
+        }
     }
     k->active.owing = (int)owing;
     k->active.count = (int)n;
@@ -539,7 +663,10 @@ static void think(kernel *k, size_t t)
 {
     float *net = k->phi + k->first_unit[1];
     memset(net, 0, k->stride[1] * sizeof(float));
-    add_rows(net, k->w, k->stride[1], k->active);
+    if (k->momentum > 0.0)
+        add_moving_rows(net, k->w, k->sum, k->stride[1], k->active);
+    else
+        add_rows(net, k->w, k->stride[1], k->active);
     finish(k, 1, net, t);
     for (int layer = 2; layer < k->layers; layer++) {
         float *below = net;
@@ -566,16 +693,26 @@ static void train(kernel *k, size_t t, int label)
     float *delta = k->delta + k->first_unit[layer];
     output_delta(k->loss, k->codes[layer], delta, k->phi + k->first_unit[layer], k->units[layer], label, k->alpha);
     for (; layer > 1; layer--) {
-        int n = k->units[layer - 1];
+        int n = k->units[layer - 1], n_above = k->units[layer];
         const float *phi = k->phi + k->first_unit[layer - 1], *net = k->net + k->first_unit[layer - 1];
         float *below = k->delta + k->first_unit[layer - 1];
-        scale_delta(steps, delta, k->units[layer], (size_t)k->units[layer], k->rate[layer] * k->step[t]);
-        back_rows(below, k->w + k->first_row[layer], k->stride[layer], k->units[layer], delta, steps, least, phi);
+        float *w = k->w + k->first_row[layer], *v = k->sum + k->first_row[layer], step = k->rate[layer] * k->step[t];
+        if (k->momentum > 0.0) {
+            back_moving_rows(below, w, v, k->stride[layer], n_above, delta, step, least, (float)k->momentum, phi);
+        } else {
+            scale_delta(steps, delta, n_above, (size_t)n_above, step);
+            back_rows(below, w, k->stride[layer], n_above, delta, steps, least, phi);
+        }
         differentiate(k->codes[layer - 1], below, phi, net, n, k->shrink[t], k->alpha);
         delta = below;
     }
-    scale_delta(steps, delta, k->units[1], k->stride[1], k->rate[1] * k->step[t]);
-    update_rows(k->w, k->stride[1], k->active, own, steps);
+    if (k->momentum > 0.0) {
+        scale_delta(steps, delta, k->units[1], k->stride[1], 1.0f);
+        update_moving_rows(k->w, k->sum, k->stride[1], k->active, own, k->rate[1] * k->step[t], steps);
+    } else {
+        scale_delta(steps, delta, k->units[1], k->stride[1], k->rate[1] * k->step[t]);
+        update_rows(k->w, k->stride[1], k->active, own, steps);
+    }
 }
 
 /* Backward: add minus the gradient of an exemplar to the sum. */

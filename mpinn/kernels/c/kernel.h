@@ -11,21 +11,22 @@ typedef struct kernel kernel;
 /* The network, and how it learns. Arrays of `layers` numbers, input and output layer included; they are copied.
 
    codes: enum activation. divisors: what a layer's net input is divided by. rates: (layers - 1,) by which the learning
-   rate of a layer of weights is multiplied. a1, a2: the learning rate times lambda_1 and
-   lambda_2. Returns NULL where there is no memory. */
+   rate of a layer of weights is multiplied. a1, a2: the learning rate times lambda_1 and lambda_2. momentum: of a worker's
+   steps, from rest at the start of every batch; a kernel that has some takes no gradients. Returns NULL where there is no
+   memory. */
 kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const int32_t *divisors, int loss, int bias,
-                   double alpha, double learning_rate, const double *rates, double a1, double a2);
+                   double alpha, double learning_rate, const double *rates, double a1, double a2, double momentum);
 void kernel_free(kernel *k);
 
 /* Learn with another rate from now on. Returns 0, or -1 where there is no memory. */
 int kernel_set_rate(kernel *k, double learning_rate, double a1, double a2);
 
 /* Learn `count` exemplars in their order, from `weights` (parameters,); store the result in `learned`, which may be the
-   same array. Where `stepping` is 0 no step is made: stored is the direction, minus the mean gradient of the exemplars at
-   `weights`, in which a layer's share counts as without the divisors. images (n, units[0]); labels (n,); exemplars (count,): positions in both. spent: seconds of thinking and
-   of training, which share the time as they do at every 8th exemplar. between: NULL, or what is called with `context`
-   between exemplars, after the first and every 32nd on; its time counts for neither. Returns 0, -1 where there is no memory, or what
-   `between` returns where it is not 0: then nothing is stored. */
+   same array. Where `stepping` is 0 no step is made: stored is minus the mean gradient of the exemplars at `weights`, a
+   layer's times its rate and as without the divisors. images (n, units[0]); labels (n,); exemplars (count,): positions in
+   both. spent: seconds of thinking and of training, which share the time as they do at every 8th exemplar. between: NULL,
+   or what is called with `context` between exemplars, after the first and every 32nd on; its time counts for neither.
+   Returns 0, -1 where there is no memory, or what `between` returns where it is not 0: then nothing is stored. */
 int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
                  const int32_t *exemplars, size_t count, float *learned, double spent[2], int (*between)(void *),
                  void *context);
