@@ -513,8 +513,8 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
 def network_settings(options: Options, layers: tuple[int, ...], activations: tuple[str, ...]) -> dict[str, Any]:
     """Return how the network is scaled and begins: the paper's way where it works, up to one hidden layer.
 
-    Through more layers its small weights and divisors let nothing pass, in neither direction; and SELU keeps its scale by
-    itself. Raises UsageError.
+    Through more layers its small weights and divisors let nothing pass, in neither direction; and SELU keeps its scale
+    by itself. Raises UsageError.
     """
     if options.layer_rates is not None and len(options.layer_rates) != len(layers) - 1:
         raise UsageError(f"--layer-rates: {len(options.layer_rates)} given for {len(layers) - 1} layers of weights")

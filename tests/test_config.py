@@ -33,7 +33,8 @@ def test_defaults_are_the_papers() -> None:
 def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
     words = shlex.split(
         "--epochs 3 --workers 4 --worker-batch 50 --learning-rate 0.5 --l1 1e-6 --l2 0 --alpha 1 --layers 784 30 10 "
-        "--activations identity relu softmax --no-bias --no-layer-normalisation --layer-rates 1 2 --worker-momentum 0.5 --loss cross-entropy "
+        "--activations identity relu softmax --no-bias --no-layer-normalisation --layer-rates 1 2 "
+        "--worker-momentum 0.5 --loss cross-entropy "
         "--merge block-momentum --block-momentum 0.5 --learning-rate-scale 2 --merge-format int32 --overlap "
         "--exchange allreduce --balance measured --learning-ranks cores "
         "--kernel reference --seed 7 --data d --test-data t --target-accuracy 95 --target-set train --evaluate-every 2 "

@@ -33,11 +33,9 @@ def target_reached(settings: Settings, state: RunState) -> bool:
 
 def outcome(settings: Settings, state: RunState) -> str:
     """Return the status of a run that nothing has stopped."""
-    if target_reached(settings, state):
-        return "target"
-    if any(map(dead, state.epochs[-1:])):
-        return "dead"
-    return "completed" if settings.target_accuracy is None else "target-missed"
+    if settings.target_accuracy is not None:
+        return "target" if target_reached(settings, state) else "target-missed"
+    return "dead" if any(map(dead, state.epochs[-1:])) else "completed"
 
 
 def dead(epoch: dict[str, Any]) -> bool:

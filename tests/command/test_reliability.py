@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mpinn.hosts.launcher import find_launcher
+from mpinn.merging.optimizers import OPTIMIZERS
 from tests.command.commands import (
     command_lines,
     errors,
@@ -83,6 +84,17 @@ if OPEN_MPI:  # MPICH ends all: see the refusal below
         assert said["weights_sha256"] == result(whole)["weights_sha256"] and said["config"]["overlap"]
         assert len(said["workers_of_ranks"]) == 3
 
+    @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+    def test_what_an_optimizer_remembers_survives_a_killed_rank(data: list[str], tmp_path: Path, name: str) -> None:
+        whole, path = tmp_path / "whole.json", tmp_path / "r.json"
+        options = [*data, "--workers", "8", "--worker-batch", "10", "--merge", "gradient", "--optimizer", name]
+        options += ["--epochs", "3"]
+        assert train(*options, "--result", whole).returncode == 0
+        ran = run([*ULFM, *options, "--result", str(path)], MPINN_FAULT="kill:rank=0,round=20")
+        assert ran.returncode == 0, ran.stderr
+        assert [failure["rank"] for failure in result(path)["failures"]] == [0]
+        assert result(path)["weights_sha256"] == result(whole)["weights_sha256"]
+
     def test_a_rank_that_stops_is_named_then_killed(data: list[str], undisturbed: str, tmp_path: Path) -> None:
         path = tmp_path / "r.json"
         stall = ["--stall-warning", "0.5", "--stall-timeout", "1.5"]
@@ -141,7 +153,7 @@ def test_what_was_asked_wrongly_is_not_started_again(tmp_path: Path) -> None:
 
 
 def test_what_would_fail_again_is_not_started_again(data: list[str], tmp_path: Path) -> None:
-    wild = ["--learning-rate", "1e5", "--no-layer-normalisation", "--layers", "144", "5"]
+    wild = ["--learning-rate", "1e5", "--no-layer-normalisation", "--input-divisor", "1", "--layers", "144", "5"]
     ran = run([*RESTART, *data, *wild, "--checkpoint", str(tmp_path)])
     assert ran.returncode == 1 and "diverged" in errors(ran.stderr)[0] and "restart" not in ran.stderr
 

@@ -13,6 +13,7 @@ from mpi4py import MPI
 from mpinn import config
 from mpinn.config import Options
 from mpinn.merging import formats, overlap, sums, worker_batch
+from mpinn.merging.optimizers import OPTIMIZERS
 from mpinn.merging.worker_batch import MergeCost
 from mpinn.parallel.phases import PHASES, RoundMerged
 from mpinn.parallel.round import Progress
@@ -82,6 +83,39 @@ def test_resumed_on_another_number_of_ranks_the_weights_are_the_same(
     accuracies = [(row["epoch"], row["train_accuracy"], row["test_accuracy"]) for row in said["epochs"]]
     assert accuracies == [(row["epoch"], row["train_accuracy"], row["test_accuracy"]) for row in expected["epochs"]]
     assert said["total_seconds"] > sum(row["train_seconds"] for row in said["epochs"][:stop])
+
+
+HOW: list[list[object]] = [
+    *(["--merge", "gradient", "--optimizer", name] for name in OPTIMIZERS),
+    ["--optimizer", "adam"],
+    ["--schedule", "one-cycle", "--schedule-epochs", 4],
+    ["--schedule", "plateau", "--decay-epochs", 1, "--learning-rate", 0.5],
+    ["--merge", "gradient", "--optimizer", "momentum", "--schedule", "exponential", "--decay", 0.5],
+    ["--worker-momentum", 0.5],
+    ["--layers", 144, 20, 12, 5, "--activations", "identity", "selu", "gelu", "sigmoid", "--loss", "cross-entropy"],
+]
+
+
+@pytest.mark.parametrize("how", HOW, ids=str)
+def test_every_way_of_learning_is_resumed_to_the_same_weights(
+    world: World, data: Path, shared_tmp_path: Path, how: list[object]
+) -> None:
+    """In the middle of an epoch, with another number of ranks."""
+    options = ("--data", data, "--workers", 4, "--worker-batch", 10, *how)
+    whole, parts, folder = shared_tmp_path / "whole.json", shared_tmp_path / "parts.json", shared_tmp_path / "snapshots"
+    run(world, *options, "--epochs", 4, "--result", whole)
+    stopped = prepare(world, "--quiet", *options, "--epochs", 4, "--checkpoint", folder)
+
+    def ask(event: Event) -> None:
+        if isinstance(event, RoundMerged) and (event.epoch, event.round) == (3, 7) and world.root:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped.observers = [*stopped.observers, ask]
+    stopped.train()
+    assert (stopped.state.epoch, stopped.state.round) == (3, 8)
+    if world.root:
+        run(World(MPI.COMM_SELF), "--resume", folder, "--data", data, "--epochs", 4, "--result", parts)
+    assert rows(result(world, parts)) == rows(result(world, whole))
 
 
 def test_a_run_that_stops_with_a_merge_under_way_goes_on_to_the_same_weights(
