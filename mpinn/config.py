@@ -17,7 +17,7 @@ import yaml
 import mpinn
 from mpinn.merging import formats, law
 from mpinn.merging.formats import FORMATS
-from mpinn.merging.optimizers import OPTIMIZERS, Hyper
+from mpinn.merging.optimizers import OPTIMIZERS, SCALED, Hyper
 from mpinn.merging.rates import SCHEDULES, Plan
 from mpinn.model.activations import ACTIVATIONS
 from mpinn.model.losses import LOSSES
@@ -124,7 +124,8 @@ class Options:
     )
     bias: bool = entry("leave out the bias units", weights=True, default=True)
     layer_normalisation: bool | None = entry(
-        "divide net inputs by the layer's size, as in the paper (default: with one hidden layer or none, but for selu)",
+        "divide net inputs by the layer's size, as in the paper (default: with one hidden layer or none, where "
+        "workers step, but for selu)",
         weights=True,
         default=None,
     )
@@ -496,8 +497,7 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
     network = network_settings(options, layers, activations)
     rate = options.learning_rate
     if rate is None:
-        usual = usual_rate(options, layers, activations, network["layer_normalisation"])
-        rate = OPTIMIZERS[optimizer["optimizer"]].rate if options.merge == "gradient" else usual
+        rate = usual_rate(options, optimizer["optimizer"], layers, activations, network["layer_normalisation"])
     if rate * (scale or 1) * options.l2 >= 1:
         raise UsageError("--learning-rate times --l2 must be less than 1, or a weight flips its sign; lower --l2")
     resolved = dict(layers=layers, activations=activations, workers=workers, worker_batch=worker_batch)
@@ -513,27 +513,32 @@ def resolve(options: Options, worker_batch: int, pixels: int, classes: int, exem
 def network_settings(options: Options, layers: tuple[int, ...], activations: tuple[str, ...]) -> dict[str, Any]:
     """Return how the network is scaled and begins: the paper's way where it works, up to one hidden layer.
 
-    Through more layers its small weights and divisors let nothing pass, in neither direction; and SELU keeps its scale
-    by itself. Raises UsageError.
+    Through more layers its small weights and divisors let nothing pass, in neither direction; SELU keeps its scale by
+    itself; and what follows gradients follows those of the plain network. Raises UsageError.
     """
     if options.layer_rates is not None and len(options.layer_rates) != len(layers) - 1:
         raise UsageError(f"--layer-rates: {len(options.layer_rates)} given for {len(layers) - 1} layers of weights")
     normalised = options.layer_normalisation
     if normalised is None:
-        normalised = len(layers) <= 3 and "selu" not in activations
+        normalised = len(layers) <= 3 and "selu" not in activations and options.merge != "gradient"
     found = {"layer_normalisation": normalised, "initial": options.initial or ("uniform" if normalised else "lecun")}
     divisor = options.input_divisor or (None if normalised else GREY_LEVELS - 1)
     return found | {"input_divisor": divisor}
 
 
-def usual_rate(options: Options, layers: tuple[int, ...], activations: tuple[str, ...], normalised: bool) -> float:
-    """Return a learning rate at which per-exemplar steps learn, by measurement (docs/results.md).
+def usual_rate(
+    options: Options, optimizer: str | None, layers: tuple[int, ...], activations: tuple[str, ...], normalised: bool
+) -> float:
+    """Return a learning rate at which networks learn, by measurement (docs/results.md): of workers or, where they take
+    gradients, of the optimizer.
 
     A step of a layer's net inputs goes, with layer normalisation, with one over its units; and a narrow layer has fewer
     that could make up for one that has gone too far. Under cross-entropy, and with SELU, steps are longer.
     """
     narrow = min(1.0, (min(layers[1:-1], default=PAPERS_HIDDEN) + 1) / (PAPERS_HIDDEN + 1))
     steep = 4 if options.loss == "cross-entropy" else 1
+    if options.merge == "gradient" and optimizer:
+        return OPTIMIZERS[optimizer].rate / (steep if optimizer in SCALED else 1)
     if "selu" in activations:
         steep = 8
     longer = steep / (1 - options.worker_momentum)

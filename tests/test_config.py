@@ -188,14 +188,14 @@ def test_momentum_and_scale_follow_the_law_unless_given(given_settings: dict, mo
     [
         ({}, "mean", 0.0, (0, 0, 0, 0)),
         ({"merge": "block-momentum"}, "block-momentum", 0.0, (0, 0, 0, 0)),
-        ({"merge": "gradient", "optimizer": "nadam"}, "nadam", 0.001, (0, 0.9, 0.999, 1e-8)),
+        ({"merge": "gradient", "optimizer": "nadam"}, "nadam", 0.002, (0, 0.9, 0.999, 1e-8)),
         (
             {"merge": "gradient", "optimizer": "nadam", "learning_rate": 0.1, "beta1": 0},
             "nadam",
             0.1,
             (0, 0, 0.999, 1e-8),
         ),
-        ({"merge": "gradient", "optimizer": "rmsprop"}, "rmsprop", 0.001, (0, 0, 0.99, 1e-8)),
+        ({"merge": "gradient", "optimizer": "rmsprop"}, "rmsprop", 0.002, (0, 0, 0.99, 1e-8)),
         ({"optimizer": "nesterov", "merge_rate": 0.5, "momentum": 0.8}, "nesterov", 0.5, (0.8, 0, 0, 0)),
     ],
 )
@@ -206,6 +206,34 @@ def test_an_optimizer_has_its_usual_settings_unless_given(
     assert (settled.rule, settled.master_rate, tuple(settled.hyper)) == (rule, rate, hyper)
     again = resolved(Options(**{name: getattr(settled, name) for name in config.WEIGHTS}))
     assert again.determines_weights == settled.determines_weights  # as for a run that is resumed
+
+
+@pytest.mark.parametrize(
+    "given_settings, normalised, initial, divisor, rate",
+    [
+        ({}, True, "uniform", None, 0.8),
+        ({"layers": (784, 10)}, True, "uniform", None, 0.8),
+        ({"layers": (784, 1000, 10)}, True, "uniform", None, 0.8),
+        ({"layers": (784, 24, 10)}, True, "uniform", None, 0.8 * (25 / 101) ** (4 / 3)),
+        ({"loss": "cross-entropy"}, True, "uniform", None, 0.2),
+        ({"worker_momentum": 0.75}, True, "uniform", None, 0.2),
+        ({"layers": (784, 300, 100, 10)}, False, "lecun", 255, 0.01),
+        ({"layers": (784, 300, 24, 10), "loss": "cross-entropy"}, False, "lecun", 255, 0.01 * 25 / 101 / 4),
+        ({"layers": (784, 300, 100, 10), "layer_normalisation": True}, True, "uniform", None, 0.8),
+        ({"layer_normalisation": False, "initial": "he", "input_divisor": 100}, False, "he", 100, 0.01),
+        ({"activations": ("identity", "selu", "softmax")}, False, "lecun", 255, 0.01 / 8),
+        ({"merge": "gradient"}, False, "lecun", 255, 1.0),
+        ({"merge": "gradient", "loss": "cross-entropy"}, False, "lecun", 255, 0.25),
+        ({"merge": "gradient", "optimizer": "adam", "loss": "cross-entropy"}, False, "lecun", 255, 0.002),
+        ({"learning_rate": 0.3}, True, "uniform", None, 0.3),
+    ],
+)
+def test_how_a_network_begins_and_learns_follows_from_what_it_is(
+    given_settings: dict, normalised: bool, initial: str, divisor: int | None, rate: float
+) -> None:
+    settled = resolved(Options(**given_settings))
+    found = (settled.layer_normalisation, settled.initial, settled.input_divisor)
+    assert found == (normalised, initial, divisor) and settled.learning_rate == pytest.approx(rate)
 
 
 def test_a_schedule_that_ends_does_so_with_the_run_that_began_it() -> None:

@@ -155,23 +155,25 @@ def numbers_of_rprop(h: Hyper, rate: float, t: int) -> tuple[float, ...]:
 
 
 BOTH = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+HEAVY = {"momentum": 0.9}
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": Optimizer(sgd, lambda h, rate, t: (rate,), (), {}, 1.0, 1.0),
-    "momentum": Optimizer(momentum, lambda h, rate, t: (rate, h.momentum), ("velocity",), {"momentum": 0.9}, 0.1, 0.1),
-    "nesterov": Optimizer(nesterov, lambda h, rate, t: (rate, h.momentum), ("velocity",), {"momentum": 0.9}, 0.1, 0.1),
-    "adagrad": Optimizer(adagrad, lambda h, rate, t: (rate, h.epsilon), ("squares",), {"epsilon": 1e-10}, 0.01, 0.01),
+    "momentum": Optimizer(momentum, lambda h, rate, t: (rate, h.momentum), ("velocity",), HEAVY, 0.1, 0.3),
+    "nesterov": Optimizer(nesterov, lambda h, rate, t: (rate, h.momentum), ("velocity",), HEAVY, 0.1, 0.3),
+    "adagrad": Optimizer(adagrad, lambda h, rate, t: (rate, h.epsilon), ("squares",), {"epsilon": 1e-10}, 0.03, 0.1),
     "rmsprop": Optimizer(
         rmsprop,
         lambda h, rate, t: (rate, h.beta2, 1 - h.beta2, h.epsilon),
         ("squares",),
         {"beta2": 0.99, "epsilon": 1e-8},
-        0.001,
-        0.001,
+        0.002,
+        0.03,
     ),
-    "adam": Optimizer(adam, numbers_of_adam, ("mean", "squares"), BOTH, 0.001, 0.001),
-    "nadam": Optimizer(nadam, numbers_of_nadam, ("mean", "squares"), BOTH, 0.001, 0.001),
+    "adam": Optimizer(adam, numbers_of_adam, ("mean", "squares"), BOTH, 0.002, 0.03),
+    "nadam": Optimizer(nadam, numbers_of_nadam, ("mean", "squares"), BOTH, 0.002, 0.03),
     "rprop": Optimizer(rprop, numbers_of_rprop, ("before", "step"), {}, 0.001, 0.001),
 }
+SCALED = ("sgd", "momentum", "nesterov")  # those whose steps are as long as the direction is
 
 
 def move(name: str, weights: Array, moments: Array, d: Array, a1: float, a2: float, numbers: Array) -> None:
