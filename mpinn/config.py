@@ -145,6 +145,13 @@ class Options:
         weights=True,
         default=None,
     )
+    dropout: float = entry(
+        "share of the hidden units that an exemplar is learned without (with selu: alpha dropout)",
+        least=0,
+        below=1,
+        weights=True,
+        default=0.0,
+    )
     merge: str = entry(
         "what is merged: workers' weights, of which the mean is the master's or its direction; or gradients",
         choices=MERGES,
@@ -366,6 +373,7 @@ def network_of(settings: dict[str, Any]) -> Network:
         settings["loss"],
         settings["initial"],
         settings["input_divisor"],
+        settings["dropout"],
     )
 
 

@@ -41,7 +41,7 @@ def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
         "--checkpoint c --checkpoint-every 3 --resume r --result f --time-limit 60 --quiet --log-level info --debug "
         "--fault-tolerance ulfm --min-ranks 2 --check-replicas 3 --stall-warning 4 --stall-timeout 5 "
         "--optimizer adam --merge-rate 0.1 --momentum 0.8 --beta1 0.8 --beta2 0.9 --epsilon 1e-6 --schedule step "
-        "--decay 0.2 --decay-epochs 4 --schedule-epochs 9 --warm-up 1000 --initial he --input-divisor 255"
+        "--decay 0.2 --decay-epochs 4 --schedule-epochs 9 --warm-up 1000 --initial he --input-divisor 255 --dropout 0.1"
     )
     by_hand = typed(*words)
     assert all(getattr(by_hand, name) != getattr(Options(), name) for name in config.FIELDS)

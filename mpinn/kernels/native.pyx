@@ -6,6 +6,8 @@
 
 import numpy as np
 
+from mpinn.model.dropout import Drop
+
 from libc.stddef cimport size_t
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
@@ -18,6 +20,8 @@ cdef extern from "c/kernel.h":
                        int bias, double alpha, double learning_rate, const double *rates, double a1, double a2,
                        double momentum)
     void kernel_free(kernel *k)
+    int kernel_set_dropout(kernel *k, double rate, const double *scale, const double *shift, const double *dropped)
+    void kernel_set_epoch(kernel *k, uint64_t seed, uint64_t epoch)
     int kernel_set_rate(kernel *k, double learning_rate, double a1, double a2)
     int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
                      const int32_t *exemplars, size_t count, float *learned, double *spent,
@@ -135,9 +139,16 @@ cdef class Native:
         )
         if self.k is NULL:
             raise MemoryError
+        cdef const double[:, ::1] drops = np.array([Drop.of(name, network.dropout) for name in network.activations]).T.copy()
+        if network.dropout and kernel_set_dropout(self.k, network.dropout, &drops[0, 0], &drops[1, 0], &drops[2, 0]):
+            raise MemoryError
 
     def __dealloc__(self):
         kernel_free(self.k)
+
+    def set_epoch(self, uint64_t seed, uint64_t epoch):
+        """As `Reference.set_epoch`."""
+        kernel_set_epoch(self.k, seed, epoch)
 
     def set_rate(self, double learning_rate):
         """As `Reference.set_rate`."""

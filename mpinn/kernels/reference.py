@@ -8,6 +8,8 @@ from time import perf_counter
 
 import numpy as np
 
+from mpinn.model import dropout
+from mpinn.model.dropout import Drop
 from mpinn.model.network import Network
 
 Array = np.ndarray
@@ -40,6 +42,7 @@ class Reference:
         self.l1, self.l2 = l1, l2
         self.momentum = momentum
         self.set_rate(learning_rate)
+        self.set_epoch(0, 1)
 
     def set_rate(self, learning_rate: float) -> None:
         """Learn with another rate from now on."""
@@ -47,20 +50,39 @@ class Reference:
         self.a1 = learning_rate * self.l1
         self.a2 = learning_rate * self.l2
 
-    def forward(self, w: list[Array], image: Array) -> tuple[list[Array], list[Array]]:
-        """Return the normalised net input x and the value phi = activation(x) of every layer, (units,) float64 each.
+    def set_epoch(self, seed: int, epoch: int) -> None:
+        """Learn this epoch of a run from now on: which units are dropped follows from it."""
+        self.seed, self.epoch = seed, epoch
 
-        w[l], (inputs + bias, outputs), joins layer l to layer l + 1; image (pixels,) uint8.
+    def forward(self, w: list[Array], image: Array, exemplar: int) -> tuple[list[Array], list[Array], list[Array]]:
+        """Return the normalised net input x, the value phi = activation(x), and the output of every layer.
+
+        (units,) float64 each; the output is phi but for units that are dropped. w[l], (inputs + bias, outputs), joins
+        layer l to layer l + 1; image (pixels,) uint8.
         """
         network = self.network
         x = [image / network.divisors[0]]
         phi = [network.activate(0, x[0])]
-        for layer in range(len(w)):
-            x.append(self.with_bias(phi[layer]) @ w[layer] / network.divisors[layer + 1])
-            phi.append(network.activate(layer + 1, x[layer + 1]))
-        return x, phi
+        given = [phi[0]]
+        for layer, weights in enumerate(w, start=1):
+            x.append(self.with_bias(given[-1]) @ weights / network.divisors[layer])
+            phi.append(network.activate(layer, x[layer]))
+            kept, drop = self.dropping(layer, exemplar)
+            given.append(np.where(kept, drop.scale * phi[layer] + drop.shift, drop.dropped))
+        return x, phi, given
 
-    def backward(self, w: list[Array], x: list[Array], phi: list[Array], target: Array) -> list[Array]:
+    def dropping(self, layer: int, exemplar: int) -> tuple[Array, Drop]:
+        """Return which units of a layer are kept for an exemplar, (units,) bool, and what becomes of them."""
+        network = self.network
+        rate = network.dropout if layer < len(network.sizes) - 1 else 0.0
+        if not rate:
+            return np.ones(network.sizes[layer], bool), Drop(1.0, 0.0, 0.0)
+        state = dropout.state_of(self.seed, self.epoch, exemplar, layer)
+        return dropout.kept(state, network.sizes[layer], rate), Drop.of(network.activations[layer], rate)
+
+    def backward(
+        self, w: list[Array], x: list[Array], phi: list[Array], given: list[Array], target: Array, exemplar: int
+    ) -> list[Array]:
         """Return where the error of one exemplar pulls the weights; target (classes,): its class, one-hot.
 
         As w[l]: minus the gradient of the loss by the weights but for a constant factor a layer: its rate, and the net
@@ -70,9 +92,11 @@ class Reference:
         delta = network.output_delta(target, x[-1], phi[-1])
         pulls = []
         for layer in reversed(range(len(w))):
-            pulls.append(np.outer(self.with_bias(phi[layer]), delta))
+            pulls.append(np.outer(self.with_bias(given[layer]), delta))
             if layer > 0:
-                delta = w[layer][: network.sizes[layer]] @ delta * network.derivative(layer, x[layer], phi[layer])
+                kept, drop = self.dropping(layer, exemplar)
+                slope = kept * drop.scale * network.derivative(layer, x[layer], phi[layer])
+                delta = w[layer][: network.sizes[layer]] @ delta * slope
         return [rate * pull for rate, pull in zip(self.layer_rates, reversed(pulls), strict=True)]
 
     def update(self, w: list[Array], v: list[Array], pulls: list[Array]) -> None:
@@ -107,9 +131,9 @@ class Reference:
         think = train = 0.0
         for exemplar in exemplars:
             start = perf_counter()
-            x, phi = self.forward(w, images[exemplar])
+            x, phi, given = self.forward(w, images[exemplar], int(exemplar))
             thought = perf_counter()
-            self.update(w, v, self.backward(w, x, phi, targets[labels[exemplar]]))
+            self.update(w, v, self.backward(w, x, phi, given, targets[labels[exemplar]], int(exemplar)))
             think += thought - start
             train += perf_counter() - thought
             if between:
@@ -134,9 +158,10 @@ class Reference:
         think = train = 0.0
         for exemplar in exemplars:
             start = perf_counter()
-            x, phi = self.forward(w, images[exemplar])
+            x, phi, given = self.forward(w, images[exemplar], int(exemplar))
             thought = perf_counter()
-            for layer, pull in zip(sums, self.backward(w, x, phi, targets[labels[exemplar]]), strict=True):
+            pulls = self.backward(w, x, phi, given, targets[labels[exemplar]], int(exemplar))
+            for layer, pull in zip(sums, pulls, strict=True):
                 layer += pull
             think += thought - start
             train += perf_counter() - thought

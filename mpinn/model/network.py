@@ -48,6 +48,7 @@ class Network:
     loss: str = "quadratic"
     initial: str = "uniform"
     input_divisor: int | None = None
+    dropout: float = 0.0  # share of the hidden units that an exemplar is learned without
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

@@ -177,6 +177,7 @@ class Team:
         """
         start = perf_counter()
         batches = self.scatter_batches(epoch)
+        self.kernel.learner.set_epoch(self.seed, epoch)
         phases = np.zeros(len(PHASES))
         stays = np.zeros(self.schedule.rounds)  # seconds in the collective
         requests, asked = Requests(), np.zeros(SLOTS, np.int64)

@@ -54,6 +54,8 @@ def result(
             "test": len(data.test_labels),
             "image_shape": list(data.image_shape),
             "classes": data.classes,
+            "class_names": list(data.class_names) or None,
+            "notes": list(data.notes),
             "fingerprint": data.fingerprint,
         },
         "parameters": len(state.master.weights),

@@ -144,7 +144,13 @@ def as_now(content: dict[str, Any]) -> dict[str, Any]:
     """Return a header of an earlier schema as one of today."""
     schema = content.get("schema_version")
     if schema in (2, 3, 4, 5) and isinstance(content.get("settings"), dict):
-        then: dict[str, Any] = {"schedule": "constant", "warm_up": 0, "worker_momentum": 0.0, "initial": "uniform"}
+        then: dict[str, Any] = {
+            "schedule": "constant",
+            "warm_up": 0,
+            "worker_momentum": 0.0,
+            "dropout": 0.0,
+            "initial": "uniform",
+        }
         then |= {} if content["settings"].get("layer_normalisation") else {"input_divisor": 1}
         then |= {} if schema == 5 else {"overlap": False}
         then |= {} if schema in (4, 5) else {"merge_format": "float64"}

@@ -178,6 +178,53 @@ def test_native_momentum_is_the_references(network: Network, momentum: float) ->
     np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("ask", ["learn", "gradient"])
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_native_drops_what_the_reference_drops(hidden: str, ask: str) -> None:
+    """The same units of the same exemplars, in each epoch others."""
+    network = Network((49, 20, 30, 10), ("identity", hidden, hidden, "softmax"), dropout=0.3)
+    network = replace(network, layer_normalisation=False, initial="lecun", input_divisor=255, loss="cross-entropy")
+    images, labels, order = exemplars(network, 60)
+    start, found = network.initial_weights(0), []
+    for seed, epoch in ((5, 1), (5, 2), (6, 1)):
+        by_reference, by_native = np.empty_like(start), np.empty_like(start)
+        for learner, stored in (
+            (Reference(network, 0.01, 0, 0), by_reference),
+            (Native(network, 0.01, 0, 0), by_native),
+        ):
+            learner.set_epoch(seed, epoch)
+            getattr(learner, ask)(start, images, labels, order, stored)
+        np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
+        found.append(by_native.tobytes())
+    assert len(set(found)) == 3
+    native = Native(network, 0.01, 0, 0)
+    plain = Native(replace(network, dropout=0.0), 0.01, 0, 0)
+    assert np.array_equal(native.classify(start, images), plain.classify(start, images))
+
+
+def test_gradients_with_dropout_by_finite_differences() -> None:
+    network = Network((6, 8, 7, 3), ("identity", "selu", "tanh", "softmax"), loss="cross-entropy", dropout=0.4)
+    network = replace(network, layer_normalisation=False)
+    rng = np.random.default_rng(1)
+    image, label = rng.integers(0, 3, (1, 6), dtype=np.uint8), np.array([2], np.int32)
+    start = rng.uniform(-0.5, 0.5, network.parameters).astype(np.float32)
+    reference, native = Reference(network, 1.0, 0, 0), Native(network, 1.0, 0, 0)
+
+    def loss(weights: np.ndarray) -> float:
+        _, _, given = reference.forward(network.views(weights), image[0], 0)
+        return -float(np.log(given[-1][2]))
+
+    for learner in (reference, native):
+        learner.set_epoch(3, 4)
+    steps = 1e-5 * np.eye(network.parameters)
+    slope = np.array([(loss(start + step) - loss(start - step)) / 2e-5 for step in steps])
+    for learner in (reference, native):
+        direction = np.empty_like(start)
+        learner.gradient(start, image, label, np.array([0], np.int32), direction)
+        np.testing.assert_allclose(direction, -slope, atol=1e-5)
+    assert 0 < np.count_nonzero(slope == 0) < network.parameters
+
+
 def test_momentum_by_hand() -> None:
     """Two exemplars, the second dark: its row goes on as it was, and less so."""
     network = Network((2, 1, 2), ("identity", "identity", "softmax"), bias=False)

@@ -92,6 +92,7 @@ HOW: list[list[object]] = [
     ["--schedule", "plateau", "--decay-epochs", 1, "--learning-rate", 0.5],
     ["--merge", "gradient", "--optimizer", "momentum", "--schedule", "exponential", "--decay", 0.5],
     ["--worker-momentum", 0.5],
+    ["--dropout", 0.2],
     ["--layers", 144, 20, 12, 5, "--activations", "identity", "selu", "gelu", "sigmoid", "--loss", "cross-entropy"],
 ]
 

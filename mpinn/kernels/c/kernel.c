@@ -48,6 +48,13 @@ typedef struct {
     float *coast, *decay; /* by what a row moves along its velocity first, and what that is multiplied by */
 } rows;
 
+/* Hidden units that an exemplar is learned without: mpinn/model/dropout.py. */
+typedef struct {
+    uint32_t below;       /* of 2^24: the draws with which a unit is dropped; 0: none ever is */
+    uint64_t seed, epoch; /* of the draws */
+    float *scale, *shift, *dropped; /* (layers,) what a kept unit's phi is multiplied by, what is added; what others give */
+} dropping;
+
 struct kernel {
     int layers, bias, loss, dense; /* dense: a dark pixel counts, too: its phi is not 0 */
     float alpha;
@@ -61,6 +68,8 @@ struct kernel {
     size_t weights;       /* in w */
     float *w, *phi, *delta;
     float *net;           /* as phi: net inputs, of layers whose derivative needs them */
+    float *whole, *keep;  /* as phi: of hidden layers what phi was before some were dropped, and what multiplies delta */
+    dropping drop;
     float *sum;           /* as w: of gradients, or of pulls that die away by momentum */
     float *table;         /* (256,) the input layer's phi of each grey level */
     rows active;          /* first-layer rows that this exemplar touches */
@@ -443,6 +452,8 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->sum = zeros(weights, sizeof(float));
     k->phi = zeros(values, sizeof(float));
     k->net = zeros(values, sizeof(float));
+    k->whole = zeros(values, sizeof(float));
+    k->keep = zeros(values, sizeof(float));
     k->delta = zeros(2 * values, sizeof(float)); /* and behind it the steps: delta times the learning rate */
     k->table = zeros(GREY_LEVELS, sizeof(float));
     k->paid = zeros(inputs, sizeof *k->paid);
@@ -452,7 +463,7 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->active.owed = zeros(inputs, sizeof(float));
     k->active.coast = zeros(inputs, sizeof(float));
     k->active.decay = zeros(inputs, sizeof(float));
-    if (!k->w || !k->sum || !k->phi || !k->net || !k->delta || !k->table || !k->paid || !k->lit || !k->active.index || !k->active.phi ||
+    if (!k->w || !k->sum || !k->phi || !k->net || !k->whole || !k->keep || !k->delta || !k->table || !k->paid || !k->lit || !k->active.index || !k->active.phi ||
         !k->active.owed || !k->active.coast || !k->active.decay || tabulate(k, 1))
         goto no_memory;
     for (int grey = 0; grey < GREY_LEVELS; grey++)
@@ -476,7 +487,8 @@ void kernel_free(kernel *k)
     void *parts[] = {k->units, k->codes, k->scale, k->rate,  k->first_unit,   k->first_row,  k->stride,
                      k->w,     k->sum,   k->phi,   k->net,   k->delta,        k->table,      k->paid,
                      k->lit,   k->shrink,          k->active.index,           k->active.phi, k->active.owed,
-                     k->active.coast,                 k->active.decay};
+                     k->active.coast,                 k->active.decay,         k->whole,      k->keep,
+                     k->drop.scale};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
     free(k);
@@ -579,6 +591,64 @@ static void store_gradient(kernel *k, float *mean, size_t count)
     }
 }
 
+/* ---- dropout ---- */
+
+#define GOLDEN 0x9E3779B97F4A7C15u
+
+static uint64_t mixed(uint64_t z)
+{
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+int kernel_set_dropout(kernel *k, double rate, const double *scale, const double *shift, const double *dropped)
+{
+    const size_t n = (size_t)k->layers;
+    k->drop.below = (uint32_t)(rate * 0x1p24 + 0.5);
+    if (!k->drop.scale)
+        k->drop.scale = zeros(3 * n, sizeof(float));
+    if (!k->drop.scale)
+        return -1;
+    k->drop.shift = k->drop.scale + n;
+    k->drop.dropped = k->drop.shift + n;
+    for (size_t layer = 0; layer < n; layer++) {
+        k->drop.scale[layer] = (float)scale[layer];
+        k->drop.shift[layer] = (float)shift[layer];
+        k->drop.dropped[layer] = (float)dropped[layer];
+    }
+    return 0;
+}
+
+void kernel_set_epoch(kernel *k, uint64_t seed, uint64_t epoch)
+{
+    k->drop.seed = seed;
+    k->drop.epoch = epoch;
+}
+
+/* Drop units of a hidden layer. */
+static void drop_units(kernel *k, int layer, float *phi, int32_t exemplar)
+{
+    const uint64_t parts[] = {k->drop.seed, k->drop.epoch, (uint64_t)exemplar, (uint64_t)layer};
+    float *whole = k->whole + k->first_unit[layer], *keep = k->keep + k->first_unit[layer];
+    uint64_t state = 0;
+    for (int i = 0; i < 4; i++)
+        state = mixed(state + parts[i] + GOLDEN);
+    for (int j = 0; j < k->units[layer]; j++) {
+        int kept = mixed(state += GOLDEN) >> 40 >= k->drop.below;
+        whole[j] = phi[j];
+        keep[j] = kept ? k->drop.scale[layer] : 0.0f;
+        phi[j] = kept ? phi[j] * k->drop.scale[layer] + k->drop.shift[layer] : k->drop.dropped[layer];
+    }
+}
+
+/* delta *= keep, of n units. */
+static void keep_delta(float *delta, const float *keep, int n)
+{
+    for (int j = 0; j < n; j += LANES)
+        vec_store(delta + j, vec_nonzero(vec_mul(vec_load(delta + j), vec_load(keep + j))));
+}
+
 /* ---- one exemplar ---- */
 
 /* Find the first-layer rows that an image touches, the bias unit's last, with what each owes at exemplar t of the
@@ -658,9 +728,10 @@ static void finish(kernel *k, int layer, float *net, size_t t)
     net[n] = k->bias ? 1.0f : 0.0f;
 }
 
-/* Forward, at exemplar t of the batch: every layer's phi. */
-static void think(kernel *k, size_t t)
+/* Forward, at exemplar t of the batch: every layer's phi. exemplar: whose units are dropped, or -1. */
+static void think(kernel *k, size_t t, int32_t exemplar)
 {
+    const int dropping = k->drop.below && exemplar >= 0;
     float *net = k->phi + k->first_unit[1];
     memset(net, 0, k->stride[1] * sizeof(float));
     if (k->momentum > 0.0)
@@ -670,6 +741,8 @@ static void think(kernel *k, size_t t)
     finish(k, 1, net, t);
     for (int layer = 2; layer < k->layers; layer++) {
         float *below = net;
+        if (dropping)
+            drop_units(k, layer - 1, below, exemplar);
         net = k->phi + k->first_unit[layer];
         multiply_rows(net, k->w + k->first_row[layer], k->stride[layer], k->units[layer], below);
         finish(k, layer, net, t);
@@ -682,6 +755,12 @@ static void scale_delta(float *to, const float *delta, int n, size_t end, float 
     for (int j = 0; j < n; j += LANES)
         vec_store(to + j, vec_nonzero(vec_mul(vec_all(step), vec_load(delta + j))));
     memset(to + n, 0, (end - (size_t)n) * sizeof(float));
+}
+
+/* Return a layer's phi as it was before any of it was dropped. */
+static const float *whole(const kernel *k, int layer)
+{
+    return (k->drop.below ? k->whole : k->phi) + k->first_unit[layer];
 }
 
 /* Backward and update. A layer's weights give the delta of the layer below before they change. */
@@ -703,7 +782,9 @@ static void train(kernel *k, size_t t, int label)
             scale_delta(steps, delta, n_above, (size_t)n_above, step);
             back_rows(below, w, k->stride[layer], n_above, delta, steps, least, phi);
         }
-        differentiate(k->codes[layer - 1], below, phi, net, n, k->shrink[t], k->alpha);
+        differentiate(k->codes[layer - 1], below, whole(k, layer - 1), net, n, k->shrink[t], k->alpha);
+        if (k->drop.below)
+            keep_delta(below, k->keep + k->first_unit[layer - 1], n);
         delta = below;
     }
     if (k->momentum > 0.0) {
@@ -726,7 +807,9 @@ static void add_gradient(kernel *k, int label)
         float *below = k->delta + k->first_unit[layer - 1];
         size_t first = k->first_row[layer];
         sum_rows(below, k->w + first, k->sum + first, k->stride[layer], k->units[layer], delta, phi);
-        differentiate(k->codes[layer - 1], below, phi, net, k->units[layer - 1], 1.0f, k->alpha);
+        differentiate(k->codes[layer - 1], below, whole(k, layer - 1), net, k->units[layer - 1], 1.0f, k->alpha);
+        if (k->drop.below)
+            keep_delta(below, k->keep + k->first_unit[layer - 1], k->units[layer - 1]);
         delta = below;
     }
     scale_delta(padded, delta, k->units[1], k->stride[1], 1.0f);
@@ -754,7 +837,7 @@ int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *i
             active_rows(k, images + (size_t)exemplars[now] * pixels, step, stepping);
             if (now + 1 < count)
                 fetch_ahead(images + (size_t)exemplars[now + 1] * pixels, k->units[0]);
-            think(k, step);
+            think(k, step, exemplars[now]);
             if (now % SAMPLED == 0)
                 thinking += (thought = seconds()) - start;
             if (stepping)
@@ -795,7 +878,7 @@ void kernel_classify(kernel *k, const float *weights, const uint8_t *images, siz
     for (size_t e = 0; e < count; e++) {
         int best = 0;
         active_rows(k, images + e * (size_t)k->units[0], 0, 0);
-        think(k, 0);
+        think(k, 0, -1);
         for (int i = 1; i < k->units[k->layers - 1]; i++)
             if (phi[i] > phi[best])
                 best = i;

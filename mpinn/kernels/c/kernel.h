@@ -21,6 +21,11 @@ void kernel_free(kernel *k);
 /* Learn with another rate from now on. Returns 0, or -1 where there is no memory. */
 int kernel_set_rate(kernel *k, double learning_rate, double a1, double a2);
 
+/* Learn without `rate` of the units of hidden layers; scale, shift, dropped (layers,): mpinn/model/dropout.py. Returns 0, or
+   -1 where there is no memory. Which ones follows from the seed and the epoch. */
+int kernel_set_dropout(kernel *k, double rate, const double *scale, const double *shift, const double *dropped);
+void kernel_set_epoch(kernel *k, uint64_t seed, uint64_t epoch);
+
 /* Learn `count` exemplars in their order, from `weights` (parameters,); store the result in `learned`, which may be the
    same array. Where `stepping` is 0 no step is made: stored is minus the mean gradient of the exemplars at `weights`, a
    layer's times its rate and as without the divisors. images (n, units[0]); labels (n,); exemplars (count,): positions in

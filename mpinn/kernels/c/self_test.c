@@ -23,27 +23,28 @@ typedef struct {
     double l1, l2;
     uint64_t hash;
     int gradients; /* whether they are taken, and followed by every optimizer */
-    double momentum;
+    double momentum, dropout;
 } example;
 
 /* 138 units take all tiles: 13 vectors, 4 and 1. 45 pixels are no whole words. */
 static const example EXAMPLES[CASES] = {
-    {"elu", 3, {45, 138, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-4, 1e-4, 0x35a045e8b845dc0du, 0, 0.0},
-    {"no shrink", 3, {45, 100, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0, 0x405a1a3e16f602cdu, 0, 0.0},
-    {"l1", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-3, 0, 0x267a02351a0ebc5bu, 0, 0.0},
-    {"l2", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0.3, 0xb0e79e2ef26029dbu, 0, 0.0},
-    {"cross-entropy", 3, {45, 24, 10}, {IDENTITY, ELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0xf0f14f2d2b8a7ed2u, 0, 0.0},
-    {"relu", 4, {45, 40, 17, 10}, {IDENTITY, RELU, RELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x228aa890425fa5e0u, 0, 0.0},
-    {"leaky-relu", 4, {45, 40, 17, 10}, {IDENTITY, LEAKY_RELU, LEAKY_RELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x60b50bedadbba6b2u, 0, 0.0},
-    {"sigmoid", 4, {45, 40, 17, 10}, {IDENTITY, SIGMOID, SIGMOID, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x61ed41897b9920a6u, 0, 0.0},
-    {"tanh", 4, {45, 40, 17, 10}, {IDENTITY, TANH, TANH, SOFTMAX}, CROSS_ENTROPY, 1, 0, 1e-5, 1e-5, 0x1b0f217ba457716bu, 0, 0.0},
-    {"dense", 3, {45, 20, 10}, {SIGMOID, TANH, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x45a674599aa4ea81u, 0, 0.0},
-    {"no bias", 3, {45, 20, 10}, {ELU, ELU, SOFTMAX}, QUADRATIC, 0, 0, 1e-5, 1e-5, 0x676c6cf166eda0d4u, 0, 0.0},
-    {"no hidden layer", 2, {45, 10}, {TANH, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x14ce5dfdabe21691u, 0, 0.0},
-    {"selu", 4, {45, 40, 17, 10}, {IDENTITY, SELU, SELU, SIGMOID}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x82765bffce141efdu, 1, 0.0},
-    {"gelu", 4, {45, 138, 17, 10}, {IDENTITY, GELU, GELU, SOFTMAX}, QUADRATIC_EXACT, 1, 1, 1e-5, 1e-5, 0x18619c402a09afedu, 1, 0.0},
-    {"momentum", 4, {45, 138, 17, 10}, {IDENTITY, ELU, TANH, SOFTMAX}, QUADRATIC, 1, 1, 1e-4, 1e-4, 0xf3587bc9bc62a1a4u, 0, 0.9},
-    {"identity", 3, {45, 30, 10}, {IDENTITY, ELU, IDENTITY}, QUADRATIC, 0, 1, 0, 0, 0xb801ff12a0a6548bu, 1, 0.0},
+    {"elu", 3, {45, 138, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-4, 1e-4, 0x35a045e8b845dc0du, 0, 0.0, 0.0},
+    {"no shrink", 3, {45, 100, 10}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0, 0x405a1a3e16f602cdu, 0, 0.0, 0.0},
+    {"l1", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-3, 0, 0x267a02351a0ebc5bu, 0, 0.0, 0.0},
+    {"l2", 3, {64, 30, 3}, {IDENTITY, ELU, SOFTMAX}, QUADRATIC, 1, 1, 0, 0.3, 0xb0e79e2ef26029dbu, 0, 0.0, 0.0},
+    {"cross-entropy", 3, {45, 24, 10}, {IDENTITY, ELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0xf0f14f2d2b8a7ed2u, 0, 0.0, 0.0},
+    {"relu", 4, {45, 40, 17, 10}, {IDENTITY, RELU, RELU, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x228aa890425fa5e0u, 0, 0.0, 0.0},
+    {"leaky-relu", 4, {45, 40, 17, 10}, {IDENTITY, LEAKY_RELU, LEAKY_RELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x60b50bedadbba6b2u, 0, 0.0, 0.0},
+    {"sigmoid", 4, {45, 40, 17, 10}, {IDENTITY, SIGMOID, SIGMOID, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x61ed41897b9920a6u, 0, 0.0, 0.0},
+    {"tanh", 4, {45, 40, 17, 10}, {IDENTITY, TANH, TANH, SOFTMAX}, CROSS_ENTROPY, 1, 0, 1e-5, 1e-5, 0x1b0f217ba457716bu, 0, 0.0, 0.0},
+    {"dense", 3, {45, 20, 10}, {SIGMOID, TANH, SOFTMAX}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x45a674599aa4ea81u, 0, 0.0, 0.0},
+    {"no bias", 3, {45, 20, 10}, {ELU, ELU, SOFTMAX}, QUADRATIC, 0, 0, 1e-5, 1e-5, 0x676c6cf166eda0d4u, 0, 0.0, 0.0},
+    {"no hidden layer", 2, {45, 10}, {TANH, SOFTMAX}, CROSS_ENTROPY, 1, 1, 1e-5, 1e-5, 0x14ce5dfdabe21691u, 0, 0.0, 0.0},
+    {"selu", 4, {45, 40, 17, 10}, {IDENTITY, SELU, SELU, SIGMOID}, QUADRATIC, 1, 1, 1e-5, 1e-5, 0x82765bffce141efdu, 1, 0.0, 0.0},
+    {"gelu", 4, {45, 138, 17, 10}, {IDENTITY, GELU, GELU, SOFTMAX}, QUADRATIC_EXACT, 1, 1, 1e-5, 1e-5, 0x18619c402a09afedu, 1, 0.0, 0.0},
+    {"momentum", 4, {45, 138, 17, 10}, {IDENTITY, ELU, TANH, SOFTMAX}, QUADRATIC, 1, 1, 1e-4, 1e-4, 0xf3587bc9bc62a1a4u, 0, 0.9, 0.0},
+    {"dropout", 4, {45, 138, 17, 10}, {IDENTITY, SELU, ELU, SOFTMAX}, QUADRATIC, 1, 1, 1e-4, 1e-4, 0xd51f784fe1ed986fu, 1, 0.0, 0.25},
+    {"identity", 3, {45, 30, 10}, {IDENTITY, ELU, IDENTITY}, QUADRATIC, 0, 1, 0, 0, 0xb801ff12a0a6548bu, 1, 0.0, 0.0},
 };
 
 const char *self_test_name(int number) { return EXAMPLES[number].name; }
@@ -124,6 +125,11 @@ static int try(const example *e, uint64_t *hash)
         labels[i] = (int32_t)(next_bits(&state) >> 8) % e->units[e->layers - 1];
         order[i] = (i * 7 + 3) % (2 * EXEMPLARS);
     }
+    const double scale[MOST_LAYERS] = {1.0, 1.125, 1.25, 1.0}, shift[MOST_LAYERS] = {0.0, 0.25, 0.0, 0.0};
+    const double dropped[MOST_LAYERS] = {0.0, -1.5, 0.0, 0.0};
+    if (e->dropout > 0.0 && kernel_set_dropout(k, e->dropout, scale, shift, dropped))
+        goto end;
+    kernel_set_epoch(k, 3, 2);
     double spent[2];
     float *velocity = w + 3 * n, *master = w + 4 * n, *ahead = w + 5 * n;
     int32_t *wide = (int32_t *)(void *)(terms + 2 * n);
