@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mpinn import config
+from mpinn.config import Options
 from mpinn.hosts.profile import Profile
+from mpinn.merging.rates import SCHEDULES
 from mpinn.system import schema, yaml_files
 from mpinn.system.errors import UsageError, nearest
 from mpinn.system.schema import entry, read
@@ -271,7 +273,7 @@ def points_of(suite: Suite, experiment: str, profile: Profile, hosts: int) -> It
             mpi=about.mpi,
             ranks=count,
             workers=count if workers == "ranks" else workers,
-            options={key: values[key] for key in raw["options"] if values[key] is not None},
+            options=settled({key: values[key] for key in raw["options"] if values[key] is not None}),
             repeats=about.repeats or suite.repeats,
             seeds=about.seeds,
             oracle_epochs=about.oracle_epochs,
@@ -282,6 +284,14 @@ def points_of(suite: Suite, experiment: str, profile: Profile, hosts: int) -> It
             wait_policy=values["wait_policy"],
             checks=about.checks,
         )
+
+
+def settled(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a point with the end of their schedule, which is not that of an oracle of fewer epochs."""
+    usual = SCHEDULES[options["schedule"]][0] if options.get("schedule") in SCHEDULES else None
+    if usual is None or not usual.to_the_end:
+        return options
+    return {"schedule_epochs": options.get("epochs", Options().epochs), **options}
 
 
 def shown(value: Any) -> str:

@@ -48,6 +48,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "optimizer": "nadam",
         "loss": "cross-entropy",
         "schedule": "one-cycle",
+        "schedule_epochs": 2,
         "warm_up": 1000,
         "epochs": 2,
     },

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.harness import suite
+from bench.harness import oracle, suite
 from bench.harness.suite import load, names, points
 from bench.report import kinds
 from bench.report.sections import TABLES
@@ -52,6 +52,16 @@ def test_lists_make_a_point_of_each_combination(tmp_path: Path) -> None:
     first = found[0]
     assert first.name == "grid/ranks=1,workers=16,worker_batch=10,layers=144-20-5"
     assert first.options["learning_rate"] == 0.5 and first.options["epochs"] == 3
+
+
+def test_a_schedule_ends_with_the_run_and_not_with_its_oracle(tmp_path: Path) -> None:
+    options = {"schedule": ["constant", "cosine", "one-cycle"], "epochs": 7}
+    content = {"title": "x", "description": "x", "repeats": 1, "experiments": {"x": {"title": "x", "options": options}}}
+    (tmp_path / "x.yml").write_text(yaml.safe_dump(content))
+    found = points(load(str(tmp_path / "x.yml"), []), BOARD)
+    assert [point.options.get("schedule_epochs") for point in found] == [None, 7, 7]
+    words = oracle.command(found[1], 0, 1, tmp_path / "r.json")
+    assert words[words.index("--schedule-epochs") + 1] == "7" and words[words.index("--epochs") + 1] == "1"
 
 
 def test_host_stands_for_the_profiles_ranks() -> None:
