@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mpinn.kernels.native import Native
 from mpinn.merging import optimizers
@@ -12,8 +13,6 @@ from mpinn.merging.optimizers import OPTIMIZERS, Hyper
 from mpinn.model.network import Network
 from mpinn.parallel.schedule import epoch_order
 from tests.digits import digits
-
-torch = pytest.importorskip("torch")
 
 RATE, HYPER = 0.01, Hyper(0.9, 0.9, 0.99, 1e-6)
 NO_SCHEDULE = 1e9  # of NAdam's beta1, after which it is what beta1 says
