@@ -12,6 +12,7 @@ import numpy as np
 from mpinn.kernels.reference import Reference
 from mpinn.merging import sums
 from mpinn.merging.formats import Merger
+from mpinn.merging.term import Term
 from mpinn.model.network import Network
 from mpinn.system.errors import UsageError
 
@@ -28,7 +29,7 @@ class Learner(Protocol):
         images: np.ndarray,
         labels: np.ndarray,
         exemplars: np.ndarray,
-        learned: np.ndarray,
+        learned: np.ndarray | Term,
         between: Callable[[], object] | None = None,
     ) -> tuple[float, float]: ...
 
@@ -38,7 +39,7 @@ class Learner(Protocol):
         images: np.ndarray,
         labels: np.ndarray,
         exemplars: np.ndarray,
-        direction: np.ndarray,
+        direction: np.ndarray | Term,
         between: Callable[[], object] | None = None,
     ) -> tuple[float, float]: ...
 

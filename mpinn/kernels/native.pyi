@@ -8,9 +8,8 @@ from mpinn.merging.sums import add as add
 from mpinn.merging.sums import go_on as go_on
 from mpinn.merging.sums import merge as merge
 from mpinn.merging.sums import move as move
-from mpinn.merging.sums import store_copy as store_copy
-from mpinn.merging.sums import store_rounded as store_rounded
-from mpinn.merging.sums import store_steps as store_steps
+from mpinn.merging.sums import write as write
+from mpinn.merging.term import Term
 from mpinn.model.network import Network
 
 VECTORS: str  # which c/vectors.h chose
@@ -37,7 +36,7 @@ class Native:
         images: np.ndarray,
         labels: np.ndarray,
         exemplars: np.ndarray,
-        learned: np.ndarray,
+        learned: np.ndarray | Term,
         between: Callable[[], object] | None = None,
     ) -> tuple[float, float]: ...
     def gradient(
@@ -46,7 +45,7 @@ class Native:
         images: np.ndarray,
         labels: np.ndarray,
         exemplars: np.ndarray,
-        direction: np.ndarray,
+        direction: np.ndarray | Term,
         between: Callable[[], object] | None = None,
     ) -> tuple[float, float]: ...
     def bound(self, weights: np.ndarray, images: np.ndarray, exemplars: np.ndarray) -> float: ...

@@ -6,6 +6,7 @@
 
 import numpy as np
 
+from mpinn.merging.term import Term
 from mpinn.model.dropout import Drop
 
 from libc.stddef cimport size_t
@@ -26,6 +27,7 @@ cdef extern from "c/kernel.h":
     int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
                      const int32_t *exemplars, size_t count, float *learned, double *spent,
                      int (*between)(void *) except -1, void *context) except? -1
+    void kernel_give(kernel *k, void (*take)(void *, size_t, const float *, size_t) noexcept, void *context)
     void kernel_classify(kernel *k, const float *weights, const uint8_t *images, size_t count, int32_t *classes)
     double kernel_bound(kernel *k, const float *weights, const uint8_t *images, const int32_t *exemplars, size_t count)
     const char *kernel_vectors()
@@ -120,6 +122,81 @@ cdef int call(void *function) except -1:
     return 0
 
 
+cdef struct taking:
+    void *term
+    const float *start
+    double factor, constant
+    float most
+    largest found
+
+
+ctypedef void (*taker)(void *, size_t, const float *, size_t) noexcept
+
+
+cdef void note(taking *to, largest found) noexcept:
+    to.found.weight = max(to.found.weight, found.weight)
+    to.found.step = max(to.found.step, found.step)
+
+
+cdef void take_int16(void *context, size_t first, const float *learned, size_t n) noexcept:
+    cdef taking *to = <taking *>context
+    cdef const float *start = to.start + first if to.start else NULL
+    note(to, merge_store_int16(<int16_t *>to.term + first, learned, start, n, <float>to.factor, to.most))
+
+
+cdef void take_int32(void *context, size_t first, const float *learned, size_t n) noexcept:
+    cdef taking *to = <taking *>context
+    cdef const float *start = to.start + first if to.start else NULL
+    note(to, merge_store_int32(<int32_t *>to.term + first, learned, start, n, <float>to.factor, to.most))
+
+
+cdef void take_float32(void *context, size_t first, const float *learned, size_t n) noexcept:
+    cdef taking *to = <taking *>context
+    note(to, merge_store_float32(<float *>to.term + first, learned, n))
+
+
+cdef void take_float64(void *context, size_t first, const float *learned, size_t n) noexcept:
+    cdef taking *to = <taking *>context
+    note(to, merge_store_float64(<double *>to.term + first, learned, n, to.factor, to.constant))
+
+
+cdef taker as_taken(term, taking *to) except NULL:
+    """Return what writes a part of a term, `mpinn.merging.term.Term`, and fill in where it does so."""
+    cdef int16_t[::1] small
+    cdef int32_t[::1] large
+    cdef float[::1] single
+    cdef double[::1] double_
+    cdef const float[::1] start
+    to.factor, to.constant, to.most = term.factor, term.constant, term.most
+    to.found.weight = to.found.step = 0
+    to.start = NULL
+    if term.start is not None:
+        start = term.start
+        to.start = &start[0]
+    if term.array.dtype == np.int16:
+        small = term.array
+        to.term = &small[0]
+        return take_int16
+    if term.array.dtype == np.int32:
+        large = term.array
+        to.term = &large[0]
+        return take_int32
+    if term.array.dtype == np.float32:
+        single = term.array
+        to.term = &single[0]
+        return take_float32
+    double_ = term.array
+    to.term = &double_[0]
+    return take_float64
+
+
+def write(term, const float[::1] learned):
+    cdef taking to
+    cdef taker take = as_taken(term, &to)
+    take(&to, 0, &learned[0], learned.shape[0])
+    term.found = to.found.weight, to.found.step
+
+
 cdef class Native:
     """Per-exemplar stochastic gradient descent with elastic net regularisation, and gradients."""
 
@@ -156,7 +233,7 @@ cdef class Native:
             raise MemoryError
 
     def learn(self, const float[::1] weights, const uint8_t[:, ::1] images, const int32_t[::1] labels,
-              const int32_t[::1] exemplars, float[::1] learned, between=None):
+              const int32_t[::1] exemplars, learned, between=None):
         """As `Reference.learn`; `think` and `train` share the time as they do at every 8th exemplar."""
         if len(exemplars) == 0:
             learned[:] = weights
@@ -164,20 +241,34 @@ cdef class Native:
         return self.go_through(1, weights, images, labels, exemplars, learned, between)
 
     def gradient(self, const float[::1] weights, const uint8_t[:, ::1] images, const int32_t[::1] labels,
-                 const int32_t[::1] exemplars, float[::1] direction, between=None):
+                 const int32_t[::1] exemplars, direction, between=None):
         """As `Reference.gradient`."""
         return self.go_through(0, weights, images, labels, exemplars, direction, between)
 
     cdef go_through(self, int stepping, const float[::1] weights, const uint8_t[:, ::1] images,
-                    const int32_t[::1] labels, const int32_t[::1] exemplars, float[::1] stored, between):
+                    const int32_t[::1] labels, const int32_t[::1] exemplars, stored, between):
         cdef double spent[2]
+        cdef float[::1] array
+        cdef float *learned = NULL
+        if not isinstance(stored, Term):
+            array = stored
+            learned = &array[0]
         cdef calling function = NULL
         if between is not None:
             function = call
         if kernel_learn(self.k, stepping, &weights[0], &images[0, 0], &labels[0], &exemplars[0], exemplars.shape[0],
-                        &stored[0], spent, function, <void *>between):
+                        learned, spent, function, <void *>between):
             raise MemoryError
+        if learned is NULL:
+            self.give(stored)
         return spent[0], spent[1]
+
+    cdef give(self, term):
+        """Write a term of what was learned, part by part, while it is in the nearest cache."""
+        cdef taking to
+        cdef taker take = as_taken(term, &to)
+        kernel_give(self.k, take, &to)
+        term.found = to.found.weight, to.found.step
 
     def bound(self, const float[::1] weights, const uint8_t[:, ::1] images, const int32_t[::1] exemplars):
         """Return the seconds of the least that learning these exemplars can take: see c/kernel.h."""
@@ -204,23 +295,6 @@ ctypedef fused number:
 cdef enum:
     BLOCK = 1024  # weights whose sums a merge keeps in the nearest cache
     OF_RULE = NUMBERS + 3  # numbers that a rule has at most: `merging.rules.optimize`
-
-
-def store_steps(whole[::1] term, const float[::1] learned, const float[::1] master, float factor, int most):
-    cdef largest found
-    if whole is int16_t:
-        found = merge_store_int16(&term[0], &learned[0], &master[0], term.shape[0], factor, most)
-    else:
-        found = merge_store_int32(&term[0], &learned[0], &master[0], term.shape[0], factor, most)
-    return found.weight, found.step
-
-
-def store_copy(float[::1] term, const float[::1] learned):
-    return merge_store_float32(&term[0], &learned[0], term.shape[0]).weight
-
-
-def store_rounded(double[::1] term, const float[::1] learned, double exemplars, double constant):
-    return merge_store_float64(&term[0], &learned[0], term.shape[0], exemplars, constant).weight
 
 
 cdef void add_block(number *total, number[:, :] terms, const int64_t[::1] counts, size_t start, size_t n) noexcept:

@@ -8,6 +8,8 @@ from time import perf_counter
 
 import numpy as np
 
+from mpinn.merging import sums
+from mpinn.merging.term import Term
 from mpinn.model import dropout
 from mpinn.model.dropout import Drop
 from mpinn.model.network import Network
@@ -19,6 +21,14 @@ def shrink(w: Array, a1: float, a2: float) -> Array:
     """Return w after one pull of the elastic net: (1 - a2) w - a1 sgn(w), 0 where that would change its sign."""
     pulled = (1 - a2) * w - a1 * np.sign(w)
     return np.where(np.sign(pulled) * np.sign(w) < 0, 0.0, pulled)
+
+
+def store(result: Array, to: Array | Term) -> None:
+    """Store a result, (parameters,) float64, as float32."""
+    if isinstance(to, Term):
+        sums.write(to, result.astype(np.float32))
+    else:
+        to[:] = result
 
 
 class Reference:
@@ -115,14 +125,14 @@ class Reference:
         images: Array,
         labels: Array,
         exemplars: Array,
-        learned: Array,
+        learned: Array | Term,
         between: Callable[[], object] | None = None,
     ) -> tuple[float, float]:
         """Learn the exemplars, in their order, starting from `weights`; store the result in `learned`.
 
-        weights, learned (parameters,) float32, possibly the same array; images (n, pixels) uint8; labels (n,) int32;
-        exemplars (batch,) int32, positions in images and labels. `between` is called now and then between exemplars;
-        an error that it raises ends learning, with nothing stored.
+        weights, learned (parameters,) float32, possibly the same array; or `learned` is a term, which the result is
+        made; images (n, pixels) uint8; labels (n,) int32; exemplars (batch,) int32, positions in images and labels.
+        `between` is called now and then between exemplars; an error that it raises ends learning, with nothing stored.
         Returns the seconds spent thinking (forward) and training (backward and update).
         """
         exact = weights.astype(np.float64)
@@ -138,7 +148,7 @@ class Reference:
             train += perf_counter() - thought
             if between:
                 between()
-        learned[:] = exact
+        store(exact, learned)
         return think, train
 
     def gradient(
@@ -147,7 +157,7 @@ class Reference:
         images: Array,
         labels: Array,
         exemplars: Array,
-        direction: Array,
+        direction: Array | Term,
         between: Callable[[], object] | None = None,
     ) -> tuple[float, float]:
         """Store the mean direction in which the exemplars pull the weights, (parameters,) float32; else as `learn`."""
@@ -167,7 +177,7 @@ class Reference:
             train += perf_counter() - thought
             if between:
                 between()
-        direction[:] = total / len(exemplars)
+        store(total / len(exemplars), direction)
         return think, train
 
     def classify(self, weights: Array, images: Array) -> Array:

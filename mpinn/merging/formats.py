@@ -21,6 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from mpinn.merging import sums
+from mpinn.merging.term import Term
 
 LIMIT = 2.0**13  # a weight at or beyond it is divergence; a hundred epochs of good training may go beyond 2^8
 LIMIT_BITS = sums.largest(np.array([LIMIT], np.float32))
@@ -35,13 +36,7 @@ WHOLE_BITS = 22  # float32 holds larger whole numbers, but their rounding would 
 class Merger(Protocol):
     """The functions of `mpinn.merging.sums`, there in NumPy, and compiled in `mpinn.kernels.native`."""
 
-    def store_steps(
-        self, term: np.ndarray, learned: np.ndarray, master: np.ndarray, factor: float, most: int
-    ) -> tuple[int, int]: ...
-
-    def store_copy(self, term: np.ndarray, learned: np.ndarray) -> int: ...
-
-    def store_rounded(self, term: np.ndarray, learned: np.ndarray, exemplars: float, constant: float) -> int: ...
+    def write(self, term: Term, learned: np.ndarray) -> None: ...
 
     def add(self, total: np.ndarray, terms: np.ndarray, counts: np.ndarray) -> None: ...
 
@@ -83,14 +78,13 @@ class Format(Protocol):
     @property
     def dtype(self) -> type[np.generic]: ...
 
-    def __init__(self, merger: Merger, workers: int, worker_batch: int) -> None: ...
+    def __init__(self, workers: int, worker_batch: int) -> None: ...
 
-    def store(
-        self, term: np.ndarray, learned: np.ndarray, start: np.ndarray, exponent: int, count: int, exemplars: int
-    ) -> tuple[int, int]:
-        """Write a worker's term, of `count` of the round's exemplars; return `sums.largest` of weights and of steps.
+    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
+        """Return a worker's term, of `count` of the round's exemplars, which will be written to an array of the type.
 
-        start: the weights with which the worker began the round; exponent: the master's when it did.
+        start: the weights with which the worker began the round, None where it gives a direction; exponent: the
+        master's when it began.
         """
 
     def share(self, exponent: int, exemplars: int) -> float:
@@ -102,17 +96,13 @@ class Steps:
 
     dtype: type[np.signedinteger]
 
-    def __init__(self, merger: Merger, workers: int, worker_batch: int) -> None:
-        self.merger = merger
+    def __init__(self, workers: int, worker_batch: int) -> None:
         self.worker_batch = worker_batch
         self.bits = min(WHOLE_BITS, (int(np.iinfo(self.dtype).max) // workers + 1).bit_length() - 1) - 1
         self.most = 2 ** (self.bits + 1) - 1
 
-    def store(
-        self, term: np.ndarray, learned: np.ndarray, start: np.ndarray, exponent: int, count: int, exemplars: int
-    ) -> tuple[int, int]:
-        factor = math.ldexp(count / self.worker_batch, self.bits - exponent)
-        return self.merger.store_steps(term, learned, start, factor, self.most)
+    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
+        return Term(array, start, math.ldexp(count / self.worker_batch, self.bits - exponent), self.most)
 
     def share(self, exponent: int, exemplars: int) -> float:
         return math.ldexp(self.worker_batch / exemplars, exponent - self.bits)
@@ -131,13 +121,11 @@ class Copy:
 
     dtype = np.float32
 
-    def __init__(self, merger: Merger, workers: int, worker_batch: int) -> None:
-        self.merger = merger
+    def __init__(self, workers: int, worker_batch: int) -> None:
+        pass
 
-    def store(
-        self, term: np.ndarray, learned: np.ndarray, start: np.ndarray, exponent: int, count: int, exemplars: int
-    ) -> tuple[int, int]:
-        return self.merger.store_copy(term, learned), 0
+    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
+        return Term(array)
 
     def share(self, exponent: int, exemplars: int) -> float:
         return 1.0
@@ -148,13 +136,11 @@ class Rounded:
 
     dtype = np.float64
 
-    def __init__(self, merger: Merger, workers: int, worker_batch: int) -> None:
-        self.merger = merger
+    def __init__(self, workers: int, worker_batch: int) -> None:
+        pass
 
-    def store(
-        self, term: np.ndarray, learned: np.ndarray, start: np.ndarray, exponent: int, count: int, exemplars: int
-    ) -> tuple[int, int]:
-        return self.merger.store_rounded(term, learned, count, rounding_constant(exemplars)), 0
+    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
+        return Term(array, factor=count, constant=rounding_constant(exemplars))
 
     def share(self, exponent: int, exemplars: int) -> float:
         return 1 / exemplars
@@ -168,10 +154,10 @@ def usual(workers: int) -> str:
     return "int16" if workers <= USUAL_OF_INT16 else "int32"
 
 
-def choose(name: str, merger: Merger, workers: int, worker_batch: int) -> Format:
+def choose(name: str, workers: int, worker_batch: int) -> Format:
     """Return a format by name. One worker's step needs no rounding."""
     one = Copy if workers == 1 and name != "float64" else FORMATS[name]
-    return one(merger, workers, worker_batch)
+    return one(workers, worker_batch)
 
 
 def rounding_constant(exemplars: int) -> float:

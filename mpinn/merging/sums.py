@@ -7,6 +7,7 @@ What is passed to them, for each format of terms, is in `mpinn.merging.formats`.
 import numpy as np
 
 from mpinn.merging.rules import RULES
+from mpinn.merging.term import Term
 
 WHOLE = np.float32(1.5 * 2**23)  # adding it, and taking it off, rounds a float32 below 2^22 to a whole number
 
@@ -16,32 +17,26 @@ def largest(values: np.ndarray) -> int:
     return int((values.view(np.uint32) & np.uint32(0x7FFFFFFF)).max(initial=0))
 
 
-def store_steps(term: np.ndarray, learned: np.ndarray, master: np.ndarray, factor: float, most: int) -> tuple[int, int]:
-    """Write a worker's step times `factor`, a whole number from -most to most; return `largest` of weights and steps.
+def write(term: Term, learned: np.ndarray) -> None:
+    """Write a worker's term, made of what it learned, (parameters,) float32, and what was found.
 
-    term (parameters,) int16 or int32; learned, master (parameters,) float32; factor a float32; most below 2^22.
+    int16, int32: the step times the factor, a whole number from -most to most. float32: as it is, but for -0, which
+    becomes 0; then the two may be the same array. float64: times the factor, rounded by the constant.
     """
-    step = learned - master
+    array = term.array
     with np.errstate(over="ignore", invalid="ignore"):  # of weights that run away
-        term[:] = np.clip(step * np.float32(factor), -np.float32(most), np.float32(most)) + WHOLE - WHOLE
-    return largest(learned), largest(step)
-
-
-def store_copy(term: np.ndarray, learned: np.ndarray) -> int:
-    """Write what a worker learned as it is, float32, but for -0, which becomes 0; return `largest` of it.
-
-    The two may be the same array.
-    """
-    term[:] = learned + np.float32(0)
-    return largest(learned)
-
-
-def store_rounded(term: np.ndarray, learned: np.ndarray, exemplars: float, constant: float) -> int:
-    """Write exemplars * learned, rounded by a constant, float64; return `largest` of what was learned."""
-    np.multiply(learned, exemplars, out=term, dtype=np.float64)
-    term += constant
-    term -= constant
-    return largest(learned)
+        term.found = (largest(learned), 0)
+        if array.dtype == np.float32:
+            array[:] = learned + np.float32(0)
+        elif array.dtype == np.float64:
+            np.multiply(learned, term.factor, out=array, dtype=np.float64)
+            array += term.constant
+            array -= term.constant
+        else:
+            step = learned if term.start is None else learned - term.start
+            most = np.float32(term.most)
+            array[:] = np.clip(step * np.float32(term.factor), -most, most) + WHOLE - WHOLE
+            term.found = (term.found[0], largest(step))
 
 
 def add(total: np.ndarray, terms: np.ndarray, counts: np.ndarray) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from mpinn.merging import overlap
 from mpinn.merging.formats import Format, Merger
 from mpinn.merging.master import Master
+from mpinn.merging.term import Term
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.reduction import NOTES, Merged, Notes, Reduction, Round, read_notes
 from mpinn.parallel.schedule import Counts
@@ -53,17 +54,12 @@ class Exchange(ABC):
         self.workers_everywhere = True  # on every rank or node that sends sums
         self.reduction: Reduction | None = None  # of the round whose merge is under way
         self.ahead = np.empty(len(master.weights) if how.overlap else 0, np.float32)
-        self.nothing = np.zeros(len(master.weights) if how.gradients else 0, np.float32)
-        self.begun = master.weights  # from which what the worker that started last gives is a step
+        self.begun: np.ndarray | None = None  # from which what the worker that started last gives is a step
         self.notes = Notes()
 
     @abstractmethod
     def reassign(self, assignment: list[range]) -> None:
         """From the next round on the ranks have these workers. Every rank calls it, with no merge under way."""
-
-    @abstractmethod
-    def buffer(self, worker: int) -> np.ndarray:
-        """Return where a worker of this rank stores the weights that it learns, (parameters,) float32."""
 
     @abstractmethod
     def term(self, worker: int) -> np.ndarray:
@@ -86,18 +82,22 @@ class Exchange(ABC):
 
     def start(self, worker: int) -> np.ndarray:
         """Return the weights with which a worker of this rank begins the round, (parameters,) float32."""
-        self.begun = self.nothing if self.how.gradients else self.master.weights
+        start = self.master.weights
         if self.reduction:
             alone = self.format.share(self.reduction.round.exponent, int(self.reduction.round.counts.workers[worker]))
             overlap.go_on(self.merger, self.ahead, self.master, self.term(worker), alone)
-            self.begun = self.ahead
-        return self.master.weights if self.how.gradients else self.begun
+            start = self.ahead
+        self.begun = None if self.how.gradients else start
+        return start
 
-    def stored(self, worker: int, counts: Counts) -> None:
-        """The worker that started last has stored what it learned, in a round of so many exemplars: make its term."""
+    def place(self, worker: int, counts: Counts) -> Term:
+        """Return the term that is made of what the worker that started last learns, in a round of so many exemplars."""
         count, exponent = int(counts.workers[worker]), self.master.exponent
-        learned, term = self.buffer(worker), self.term(worker)
-        self.notes.take(*self.format.store(term, learned, self.begun, exponent, count, counts.all))
+        return self.format.term(self.term(worker), self.begun, exponent, count, counts.all)
+
+    def stored(self, worker: int, counts: Counts, term: Term) -> None:
+        """A worker has written its term."""
+        self.notes.take(*term.found)
 
     def progress(self) -> None:
         """Let MPI go on with the merge that is under way."""
@@ -137,7 +137,6 @@ class AllreduceExchange(Exchange):
 
     def __init__(self, world: World, how: Merging, master: Master, assignment: list[range]) -> None:
         super().__init__(world, how, master.copy())
-        self.learned = np.empty(len(master.weights), np.float32)
         self.sums = np.zeros(len(master.weights) + NOTES, how.format.dtype)  # of terms, then of notes
         self.others = self.sums.copy() if how.overlap else self.sums  # of the round before
         self.reassign(assignment)
@@ -152,14 +151,11 @@ class AllreduceExchange(Exchange):
         super().forget()
         self.sums[:] = self.others[:] = 0
 
-    def buffer(self, worker: int) -> np.ndarray:
-        return self.learned
-
     def term(self, worker: int) -> np.ndarray:
         return self.terms[worker - self.workers.start if self.how.overlap else 0]
 
-    def stored(self, worker: int, counts: Counts) -> None:
-        super().stored(worker, counts)
+    def stored(self, worker: int, counts: Counts, term: Term) -> None:
+        super().stored(worker, counts, term)
         self.merger.add(self.sums[:-NOTES], self.term(worker)[None], counts.workers[worker : worker + 1])
 
     def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray) -> Merged:
@@ -212,7 +208,6 @@ class SharedMemoryExchange(Exchange):
         self.board = memory.array((2, world.node.size, NOTES), np.int64)  # of ranks, two rounds in turn
         self.told = memory.array((2, NOTES), np.int64)  # of all ranks, two rounds in turn
         self.turn = 0
-        self.learned = np.empty(len(weights), np.float32)
         # Without sums of their own, workers' terms are added up and the master moved in one pass.
         self.at_once = world.nodes == 1 and not how.overlap
         self.sums = np.zeros(last - first + NOTES, how.format.dtype)  # of terms, then of notes
@@ -228,9 +223,6 @@ class SharedMemoryExchange(Exchange):
         self.workers_everywhere = self.world.nodes == 1 or self.world.comm.allreduce(len(self.workers) > 0, MPI.LAND)
         size = (len(self.workers), len(self.master.weights))
         self.terms = self.master.weights[None] if self.in_place else self.world.memory.array(size, self.format.dtype)
-
-    def buffer(self, worker: int) -> np.ndarray:
-        return self.term(worker) if self.format.dtype == np.float32 else self.learned
 
     def term(self, worker: int) -> np.ndarray:
         return self.terms[self.row[worker]]

@@ -72,7 +72,7 @@ class Team:
         self.listener = listener
         self.schedule = Schedule(len(data.train_labels), settings.workers, settings.worker_batch)
         self.assignment = assign(settings.workers, world.size)
-        form = formats.choose(settings.merge_format, kernel.merger, settings.workers, settings.worker_batch)
+        form = formats.choose(settings.merge_format, settings.workers, settings.worker_batch)
         self.pace = Pace(settings, self.schedule, weighs=not np.issubdtype(form.dtype, np.integer))
         self.overlap = settings.overlap
         learned = learned_weights(settings.network, data.lit_pixels) if world.nodes > 1 else None
@@ -236,17 +236,19 @@ class Team:
             count = counts.workers[worker]
             if count == 0:
                 continue
+            start = self.exchange.start(worker)
+            place = self.exchange.place(worker, counts)
             thought, trained = compute(
-                self.exchange.start(worker),
+                start,
                 self.data.train_images,
                 self.data.train_labels,
                 batch[:count],
-                self.exchange.buffer(worker),
+                place,
                 self.exchange.progress if self.overlap else None,
             )
             think += thought
             train += trained
-            self.exchange.stored(worker, counts)
+            self.exchange.stored(worker, counts, place)
         factor = self.fault.wait(self.world.start_rank, of_run, think + train)
         return factor * think, factor * train
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from mpinn import kernels
 from mpinn.kernels.native import Native
 from mpinn.kernels.reference import Reference, shrink
+from mpinn.merging import sums
+from mpinn.merging.term import Term
 from mpinn.model.activations import ACTIVATIONS
 from mpinn.model.losses import LOSSES, Loss
 from mpinn.model.network import Network
@@ -250,6 +252,35 @@ def test_rates_of_layers_multiply_what_a_layer_learns(kind: type) -> None:
         for layer, rate in enumerate((0.5, 3.0)):
             moved, expected = network.views(rated - begun)[layer], rate * network.views(plain - begun)[layer]
             np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [Reference, Native])
+@pytest.mark.parametrize(
+    "dtype, about",
+    [
+        (np.int16, {"factor": 3000.0, "most": 2047}),
+        (np.int16, {"factor": 1e9, "most": 100}),
+        (np.int32, {"factor": 1e6, "most": 2**21}),
+        (np.float32, {}),
+        (np.float64, {"factor": 30.0, "constant": 1.5 * 2.0**20}),
+    ],
+)
+@pytest.mark.parametrize("hidden", [(), (20,), (2100, 7), (138, 17)])
+@pytest.mark.parametrize("l2", [1e-4, 0.5])
+def test_a_term_is_that_of_what_would_have_been_learned(
+    kind: type, dtype: type, about: dict, hidden: tuple[int, ...], l2: float
+) -> None:
+    """Of layers narrower and wider than a part of it, and of a batch in which the kernel starts afresh."""
+    network = Network((45, *hidden, 10), ("identity", *["elu"] * len(hidden), "softmax"))
+    images, labels, order = exemplars(network, 30)
+    start, whole = network.initial_weights(0), np.empty(network.parameters, np.float32)
+    for ask, begun in (("learn", start), ("gradient", None)):
+        learner = kind(network, 0.8, 1e-4, l2)
+        expected, term = (Term(np.empty(network.parameters, dtype), begun, **about) for _ in range(2))
+        getattr(learner, ask)(start, images, labels, order, whole)
+        sums.write(expected, whole)
+        getattr(learner, ask)(start, images, labels, order, term)
+        assert np.array_equal(term.array, expected.array) and term.found == expected.found and expected.array.any()
 
 
 def test_a_gradient_that_is_broken_off_leaves_nothing_behind() -> None:

@@ -11,6 +11,7 @@ from mpinn.kernels import native
 from mpinn.merging import formats, sums
 from mpinn.merging.formats import FIRST_EXPONENT, FORMATS, LAST_EXPONENT, LIMIT, rounding_constant
 from mpinn.merging.master import Master
+from mpinn.merging.term import Term
 
 WEIGHTS = st.floats(-8191, 8191, width=32)
 MERGERS = [sums, native]
@@ -30,7 +31,7 @@ def mean_of(
     exemplars = sum(counts)
     terms = np.empty(learned.shape, form.dtype)
     for term, one, count in zip(terms, learned, counts, strict=True):
-        form.store(term, one, master.weights, master.exponent, count, exemplars)
+        merger.write(form.term(term, master.weights, master.exponent, count, exemplars), one)
     arrays = (master.weights, master.moments, terms, np.array(counts))
     merger.merge("mean", *arrays, form.share(master.exponent, exemplars), np.zeros(0))
 
@@ -42,7 +43,7 @@ def test_a_float64_sum_is_the_same_in_any_order_and_grouping(data: st.DataObject
     weights = np.array(data.draw(st.lists(WEIGHTS, min_size=workers, max_size=workers)), np.float32)
     terms = np.empty((workers, 1))
     for term, one, count in zip(terms, weights, counts, strict=True):
-        sums.store_rounded(term, one[None], count, rounding_constant(sum(counts)))
+        sums.write(Term(term, factor=count, constant=rounding_constant(sum(counts))), one[None])
     found = []
     for _ in range(3):
         order = data.draw(st.permutations(range(workers)))
@@ -64,14 +65,15 @@ def test_terms_are_rounded_as_finely_as_any_sum_of_them_stays_exact(exemplars: i
     most = 2 ** (exemplars - 1).bit_length() * LIMIT  # of a sum, for all rounds of up to as many exemplars
     assert most / unit == 2.0**52
     term = np.empty(3)
-    sums.store_rounded(term, np.array([unit * 5.25, unit * 5.75, -unit * 5.25]), 1, rounding_constant(exemplars))
+    learned = np.array([unit * 5.25, unit * 5.75, -unit * 5.25], np.float32)
+    sums.write(Term(term, constant=rounding_constant(exemplars)), learned)
     assert (term / unit).tolist() == [5, 6, -5]
 
 
 @pytest.mark.parametrize("name", ["int16", "int32"])
 @pytest.mark.parametrize("workers", [2, 3, 15, 16, 17, 128, 129, 250, 4096])
 def test_as_many_steps_as_workers_fit_into_the_type_and_half_of_them_would_be_wasted(name: str, workers: int) -> None:
-    form = FORMATS[name](sums, workers, BATCH)
+    form = FORMATS[name](workers, BATCH)
     assert isinstance(form, formats.Steps)
     room = min(np.iinfo(form.dtype).max, 2**22 * workers)
     assert workers * form.most <= room < 2 * workers * (form.most + 1)
@@ -88,7 +90,7 @@ def test_many_workers_take_a_wider_format(workers: int, name: str) -> None:
 def test_the_mean_weighs_workers_by_their_exemplars(merger: formats.Merger, name: str) -> None:
     master = master_of(np.array([0.5, -0.25]))
     learned = np.array([[1.5, -1.25], [0.0, 0.25], [9.0, 9.0]], np.float32)
-    mean_of(formats.choose(name, merger, 3, BATCH), merger, master, learned, [100, 50, 0])
+    mean_of(formats.choose(name, 3, BATCH), merger, master, learned, [100, 50, 0])
     assert master.weights == pytest.approx([1.0, -0.75], abs=2.0**-12)  # (100 * 1.5 + 50 * 0) / 150, and so on
 
 
@@ -109,7 +111,7 @@ def test_a_mean_of_steps_is_off_by_half_a_unit_at_most(
     start = rng.uniform(-1, 1, 50).astype(np.float32)
     learned = start + rng.uniform(-1, 1, (workers, 50)).astype(np.float32) * np.float32(2.0**exponent)
     counts = [BATCH] * (workers - 1) + [short]
-    master, form = master_of(start, exponent), formats.choose(name, merger, workers, BATCH)
+    master, form = master_of(start, exponent), formats.choose(name, workers, BATCH)
     mean_of(form, merger, master, learned, counts)
     exact = (learned.astype(np.float64) * np.array(counts)[:, None]).sum(axis=0) / sum(counts)
     assert isinstance(form, formats.Steps)
@@ -124,25 +126,26 @@ def test_one_worker_is_copied_bit_for_bit_but_for_the_sign_of_nought(merger: for
     learned = np.array([[0.1, -0.0, -3.0]], np.float32)
     for name in ("int16", "int32"):
         master = master_of(np.array([1e-3, 5.0, -7.0]))
-        mean_of(formats.choose(name, merger, 1, BATCH), merger, master, learned, [37])
+        mean_of(formats.choose(name, 1, BATCH), merger, master, learned, [37])
         assert master.weights.tobytes() == (learned[0] + np.float32(0)).tobytes()
 
 
 @pytest.mark.parametrize("merger", MERGERS)
 def test_a_copy_has_no_negative_zero_where_it_stands_for_the_master_at_once(merger: formats.Merger) -> None:
     learned = np.array([0.1, -0.0, -3.0, np.nan], np.float32)
-    largest = merger.store_copy(learned, learned)
-    assert largest == sums.largest(learned) > formats.LIMIT_BITS
+    term = Term(learned)
+    merger.write(term, learned)
+    assert term.found == (sums.largest(learned), 0) and term.found[0] > formats.LIMIT_BITS
     assert learned[:3].tobytes() == np.array([0.1, 0.0, -3.0], np.float32).tobytes()
 
 
 @pytest.mark.parametrize("merger", MERGERS)
 def test_steps_are_cut_beyond_twice_the_largest_of_the_round_before(merger: formats.Merger) -> None:
-    form = formats.choose("int16", merger, 16, BATCH)
+    form = formats.choose("int16", 16, BATCH)
     assert isinstance(form, formats.Steps)
     term = np.empty(6, np.int16)
     learned = np.array([0.24, 0.26, 0.51, 7.0, -7.0, np.inf], np.float32)
-    form.store(term, learned, np.zeros(6, np.float32), -2, BATCH, 16 * BATCH)
+    merger.write(form.term(term, np.zeros(6, np.float32), -2, BATCH, 16 * BATCH), learned)
     assert form.most == 2047 and term.tolist() == [983, 1065, 2047, 2047, -2047, 2047]
 
 
@@ -151,21 +154,25 @@ def test_steps_are_cut_beyond_twice_the_largest_of_the_round_before(merger: form
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 8192.0, -8192.0, 1e30])
 def test_a_weight_that_is_no_number_or_too_large_is_noticed(merger: formats.Merger, name: str, value: float) -> None:
     learned = np.zeros(33, np.float32)
-    form = formats.choose(name, merger, 2, BATCH)
+    form = formats.choose(name, 2, BATCH)
     term, start = np.empty(33, form.dtype), learned.copy()
     learned[5] = np.nextafter(np.float32(8192), np.float32(0))
-    assert not formats.diverged(form.store(term, learned, start, 0, BATCH, 2 * BATCH)[0])
+    made = form.term(term, start, 0, BATCH, 2 * BATCH)
+    merger.write(made, learned)
+    assert not formats.diverged(made.found[0])
     learned[17] = value
     with np.errstate(invalid="ignore"):
-        assert formats.diverged(form.store(term, learned, start, 0, BATCH, 2 * BATCH)[0])
+        merger.write(made, learned)
+    assert formats.diverged(made.found[0])
 
 
 @pytest.mark.parametrize("merger", MERGERS)
 @given(st.floats(2.0**-40, 2.0**10, width=32))
 def test_the_exponent_of_steps_is_that_of_the_largest(merger: formats.Merger, size: float) -> None:
     learned = np.array([0.0, -size, size / 3], np.float32)
-    _, step = merger.store_steps(np.empty(3, np.int16), learned, np.zeros(3, np.float32), 1.0, 127)
-    e = formats.exponent_of(step)
+    term = Term(np.empty(3, np.int16), np.zeros(3, np.float32), 1.0, 127)
+    merger.write(term, learned)
+    e = formats.exponent_of(term.found[1])
     assert 2.0 ** (e - 1) <= size < 2.0**e
 
 

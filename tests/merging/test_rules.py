@@ -42,13 +42,14 @@ def test_native_and_numpy_give_the_same_bits(
         own = OPTIMIZERS[rule].numbers(Hyper(momentum, 0.9, 0.999, 1e-8), 0.01, t)
         numbers = np.array([float(name in ("float64", "one worker's")), 1e-4 * (seed % 2), 1e-3 * (seed % 3), *own])
     for merger in (sums, native):
-        form = formats.choose(name if name in FORMATS else "int16", merger, len(counts), max(counts))
+        form = formats.choose(name if name in FORMATS else "int16", len(counts), max(counts))
         before = Master(start, remembered, momentum)
         terms = np.zeros((len(counts), size), form.dtype)
-        noted = [
-            form.store(term, one, before.weights, before.exponent, count, sum(counts))
-            for term, one, count in zip(terms, learned, counts, strict=True)
-        ]
+        noted = []
+        for array, one, count in zip(terms, learned, counts, strict=True):
+            term = form.term(array, before.weights, before.exponent, count, sum(counts))
+            merger.write(term, one)
+            noted.append(term.found)
         share = form.share(before.exponent, sum(counts))
         total = np.zeros(size, form.dtype)
         merger.add(total, terms, exemplars)

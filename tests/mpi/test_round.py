@@ -14,7 +14,7 @@ from mpi4py import MPI
 from mpinn import config, kernels
 from mpinn.config import Options
 from mpinn.datasets import Dataset
-from mpinn.merging import formats, overlap
+from mpinn.merging import formats, overlap, sums
 from mpinn.merging.master import Master
 from mpinn.merging.optimizers import OPTIMIZERS, Optimizer
 from mpinn.merging.rules import RULES, Rule, optimize
@@ -202,9 +202,9 @@ def test_what_happens_on_one_node_is_told_to_every_other(world: World) -> None:
     last = world.rank == world.size - 1
     stored = ran_away.exchange.stored
 
-    def run_away(worker: int, counts: np.ndarray) -> None:
-        ran_away.exchange.buffer(worker)[17] = np.nan
-        stored(worker, counts)
+    def run_away(worker: int, counts: Any, learned: Any) -> None:
+        learned.found = (sums.largest(np.array([np.nan], np.float32)), 0)
+        stored(worker, counts, learned)
 
     if last:
         ran_away.exchange.stored = run_away  # type: ignore[method-assign]
@@ -246,14 +246,14 @@ def test_every_second_of_a_round_is_in_one_phase(world: World, through: str, mon
         monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
     learners = team(world, workers=2 * world.size, through=through)
     taken = np.zeros(2)
-    learn = learners.kernel.learner.learn
+    learner = learners.kernel.learner
 
     def noted(*arguments: Any) -> tuple[float, float]:
-        spent = learn(*arguments)
+        spent = learner.learn(*arguments)
         taken[:] += spent
         return spent
 
-    learners.kernel = learners.kernel._replace(learner=SimpleNamespace(learn=noted))
+    learners.kernel = learners.kernel._replace(learner=SimpleNamespace(learn=noted, set_epoch=learner.set_epoch))
     progress = learners.train(1, 0, ignore)
     think, train, merge, wait = progress.phases[world.rank]
     collectives = 1 if through == "allreduce" else 2
@@ -417,8 +417,9 @@ def overlapped_by_hand(workers: int, momentum: float, epochs: int, settle: int, 
                         start = start + np.float32(0.5 * momentum) * velocity
                     start = start + np.float32(form.share(earlier[2], 20)) * earlier[0][worker].astype(np.float32)
                 learner.learn(start, *digits_, batches[round_, worker, :count], learned)
-                _, step = form.store(terms[worker], learned, start, exponent, count, counts.all)
-                sizes.append(formats.exponent_of(step))
+                term = form.term(terms[worker], start, exponent, count, counts.all)
+                merger.write(term, learned)
+                sizes.append(formats.exponent_of(term.found[1]))
             if earlier:
                 land(*earlier)
             earlier = terms, counts, exponent, sizes
@@ -514,9 +515,9 @@ def test_runaway_weights_are_noticed_a_round_later(world: World, through: str) -
     learners = team(world, workers=2 * world.size, through=through, overlapping=True)
     stored = learners.exchange.stored
 
-    def run_away(worker: int, counts: Any) -> None:
-        learners.exchange.buffer(worker)[17] = np.nan
-        stored(worker, counts)
+    def run_away(worker: int, counts: Any, learned: Any) -> None:
+        learned.found = (sums.largest(np.array([np.nan], np.float32)), 0)
+        stored(worker, counts, learned)
 
     if world.rank == world.size - 1:
         learners.exchange.stored = run_away  # type: ignore[method-assign]

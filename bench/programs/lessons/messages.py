@@ -15,6 +15,7 @@ from mpinn import datasets, kernels
 from mpinn.datasets import Dataset
 from mpinn.kernels import Kernel
 from mpinn.merging.formats import rounding_constant
+from mpinn.merging.term import Term
 from mpinn.model.network import Network
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.schedule import epoch_order
@@ -39,9 +40,9 @@ class Rank:
         self.kernel.learner.learn(weights, self.digits.train_images, self.digits.train_labels, batch, weights)
 
     def add(self, total: np.ndarray, weights: np.ndarray) -> None:
-        term = np.empty((1, len(weights)))
-        self.kernel.merger.store_rounded(term[0], weights, BATCH, self.constant)
-        self.kernel.merger.add(total, term, np.array([BATCH], np.int64))
+        term = Term(np.empty(len(weights)), factor=BATCH, constant=self.constant)
+        self.kernel.merger.write(term, weights)
+        self.kernel.merger.add(total, term.array[None], np.array([BATCH], np.int64))
 
     def mean(self, learned: Iterable[np.ndarray], parameters: int) -> np.ndarray:
         """Return the mean of all ranks' weights, (parameters,) float32."""

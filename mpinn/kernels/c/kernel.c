@@ -37,6 +37,7 @@
 #define GREY_LEVELS 256
 #define CACHE_LINE 64
 #define SAMPLED 8               /* the clock is read at every 8th exemplar: it takes as long as some rows */
+#define BLOCK 2048              /* weights that are given at once: they stay in the nearest cache */
 #define BETWEEN 32              /* exemplars between two calls of `between`: some 100 microseconds */
 #define LEAST_THRESHOLD 0x1p-50f /* of an update's shrink: what is below becomes 0, never a denormal number */
 
@@ -65,7 +66,10 @@ struct kernel {
     size_t *first_unit;   /* (layers + 1,) where a layer's values begin in phi and delta, and where they end */
     size_t *first_row;    /* (layers,) where the weights INTO a layer begin in w */
     size_t *stride;       /* (layers,) length of a row of them in w, whole vectors */
-    size_t weights;       /* in w */
+    size_t weights, parameters; /* in w, and in the network's order */
+    size_t learned;       /* exemplars since the weights were loaded, */
+    int stepped;          /* and whether they made steps, instead of gradients */
+    float *block, *again; /* rows in the network's order; all of them, where a batch is too long for one span */
     float *w, *phi, *delta;
     float *net;           /* as phi: net inputs, of layers whose derivative needs them */
     float *whole, *keep;  /* as phi: of hidden layers what phi was before some were dropped, and what multiplies delta */
@@ -418,7 +422,7 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->a1 = a1;
     k->a2 = a2;
     k->momentum = momentum;
-    size_t n = (size_t)layers, values = 0, weights = 0;
+    size_t n = (size_t)layers, values = 0, weights = 0, block = BLOCK;
     k->units = zeros(n, sizeof *k->units);
     k->codes = zeros(n, sizeof *k->codes);
     k->scale = zeros(n, sizeof *k->scale);
@@ -437,6 +441,10 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
         k->first_unit[layer] = values;
         values += slots;
         k->first_row[layer] = weights;
+        if (layer) {
+            k->parameters += (size_t)(units[layer - 1] + k->bias) * (size_t)units[layer];
+            block = (size_t)units[layer] > block ? (size_t)units[layer] : block;
+        }
         if (layer == 1) {
             k->stride[1] = padded((size_t)units[1]);
             weights += ((size_t)units[0] + 1) * k->stride[1];
@@ -452,6 +460,7 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->sum = zeros(weights, sizeof(float));
     k->phi = zeros(values, sizeof(float));
     k->net = zeros(values, sizeof(float));
+    k->block = zeros(block, sizeof(float));
     k->whole = zeros(values, sizeof(float));
     k->keep = zeros(values, sizeof(float));
     k->delta = zeros(2 * values, sizeof(float)); /* and behind it the steps: delta times the learning rate */
@@ -463,7 +472,7 @@ kernel *kernel_new(int layers, const int32_t *units, const int32_t *codes, const
     k->active.owed = zeros(inputs, sizeof(float));
     k->active.coast = zeros(inputs, sizeof(float));
     k->active.decay = zeros(inputs, sizeof(float));
-    if (!k->w || !k->sum || !k->phi || !k->net || !k->whole || !k->keep || !k->delta || !k->table || !k->paid || !k->lit || !k->active.index || !k->active.phi ||
+    if (!k->w || !k->sum || !k->phi || !k->net || !k->block || !k->whole || !k->keep || !k->delta || !k->table || !k->paid || !k->lit || !k->active.index || !k->active.phi ||
         !k->active.owed || !k->active.coast || !k->active.decay || tabulate(k, 1))
         goto no_memory;
     for (int grey = 0; grey < GREY_LEVELS; grey++)
@@ -488,7 +497,7 @@ void kernel_free(kernel *k)
                      k->w,     k->sum,   k->phi,   k->net,   k->delta,        k->table,      k->paid,
                      k->lit,   k->shrink,          k->active.index,           k->active.phi, k->active.owed,
                      k->active.coast,                 k->active.decay,         k->whole,      k->keep,
-                     k->drop.scale};
+                     k->drop.scale,    k->block,                      k->again};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
     free(k);
@@ -548,46 +557,79 @@ static void store_row(float *to, const float *row, const float *moving, size_t n
     }
 }
 
-/* Write weights in the network's order, with all shrinks of the first t exemplars. */
-static void store_weights(kernel *k, float *weights, size_t t)
+/* How many rows the weights INTO a layer have, in the network's order. */
+static size_t rows_of(const kernel *k, int layer) { return (size_t)(k->units[layer - 1] + k->bias); }
+
+/* Write rows `from` to `end` of the weights INTO a layer, in the network's order, with all shrinks of the first t
+   exemplars. */
+static void store_weights(const kernel *k, int layer, size_t from, size_t end, float *to, size_t t)
 {
-    size_t columns = (size_t)k->units[1], stride = k->stride[1], inputs = (size_t)(k->units[0] + k->bias);
-    for (size_t i = 0; i < inputs; i++, weights += columns) {
-        const size_t paid = (size_t)k->paid[i];
-        const float *moving = k->momentum > 0.0 ? k->sum + i * stride : NULL;
-        store_row(weights, k->w + i * stride, moving, columns, k->threshold[t] - k->threshold[paid],
-                  coasting(k, paid, t), k->lost[t]);
-    }
-    for (int layer = 2; layer < k->layers; layer++) {
-        const float *row = k->w + k->first_row[layer];
-        columns = (size_t)k->units[layer], stride = k->stride[layer], inputs = (size_t)(k->units[layer - 1] + k->bias);
-        for (size_t i = 0; i < inputs; i++, weights += columns)
-            for (size_t j = 0; j < columns; j++) {
-                float u = row[j * stride + i];
-                weights[j] = fmaf(-k->lost[t], u, u);
-            }
+    const size_t columns = (size_t)k->units[layer], stride = k->stride[layer];
+    const float *rows = k->w + k->first_row[layer];
+    for (size_t i = from; i < end; i++, to += columns) {
+        if (layer == 1) {
+            const size_t paid = (size_t)k->paid[i];
+            const float *moving = k->momentum > 0.0 ? k->sum + i * stride : NULL;
+            store_row(to, rows + i * stride, moving, columns, k->threshold[t] - k->threshold[paid], coasting(k, paid, t),
+                      k->lost[t]);
+            continue;
+        }
+        for (size_t j = 0; j < columns; j++) {
+            float u = rows[j * stride + i];
+            to[j] = fmaf(-k->lost[t], u, u);
+        }
     }
 }
 
-/* Write the mean of the gradients of `count` exemplars in the network's order, and forget their sum. */
-static void store_gradient(kernel *k, float *mean, size_t count)
+/* Write such rows of the mean of the gradients of `count` exemplars, and forget their sum. */
+static void store_gradient(kernel *k, int layer, size_t from, size_t end, float *to, size_t count)
 {
-    float share = (float)(k->rate[1] / (double)count);
-    size_t columns = (size_t)k->units[1], stride = k->stride[1], inputs = (size_t)(k->units[0] + k->bias);
-    for (size_t i = 0; i < inputs; i++, mean += columns) {
-        float *row = k->sum + i * stride;
-        for (size_t j = 0; j < columns; j++)
-            mean[j] = share * row[j];
-        memset(row, 0, stride * sizeof(float));
-    }
-    for (int layer = 2; layer < k->layers; layer++) {
-        float *rows = k->sum + k->first_row[layer];
-        share = (float)(k->rate[layer] / (double)count);
-        columns = (size_t)k->units[layer], stride = k->stride[layer], inputs = (size_t)(k->units[layer - 1] + k->bias);
-        for (size_t i = 0; i < inputs; i++, mean += columns)
+    const size_t columns = (size_t)k->units[layer], stride = k->stride[layer];
+    const float share = (float)(k->rate[layer] / (double)count);
+    float *rows = k->sum + k->first_row[layer];
+    for (size_t i = from; i < end; i++, to += columns) {
+        if (layer == 1) {
+            float *row = rows + i * stride;
             for (size_t j = 0; j < columns; j++)
-                mean[j] = share * rows[j * stride + i];
-        memset(rows, 0, columns * stride * sizeof(float));
+                to[j] = share * row[j];
+            memset(row, 0, columns * sizeof(float));
+            continue;
+        }
+        for (size_t j = 0; j < columns; j++) {
+            to[j] = share * rows[j * stride + i];
+            rows[j * stride + i] = 0.0f;
+        }
+    }
+}
+
+static void store_part(kernel *k, int layer, size_t from, size_t end, float *to)
+{
+    if (k->stepped)
+        store_weights(k, layer, from, end, to, k->learned);
+    else
+        store_gradient(k, layer, from, end, to, k->learned);
+}
+
+static void store_all(kernel *k, float *to)
+{
+    for (int layer = 1; layer < k->layers; layer++) {
+        store_part(k, layer, 0, rows_of(k, layer), to);
+        to += rows_of(k, layer) * (size_t)k->units[layer];
+    }
+}
+
+void kernel_give(kernel *k, void (*take)(void *, size_t, const float *, size_t), void *context)
+{
+    size_t first = 0;
+    for (int layer = 1; layer < k->layers; layer++) {
+        const size_t columns = (size_t)k->units[layer], rows = rows_of(k, layer);
+        const size_t together = columns < BLOCK ? BLOCK / columns : 1;
+        for (size_t i = 0; i < rows; i += together) {
+            size_t end = i + together < rows ? i + together : rows, n = (end - i) * columns;
+            store_part(k, layer, i, end, k->block);
+            take(context, first, k->block, n);
+            first += n;
+        }
     }
 }
 
@@ -850,20 +892,23 @@ int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *i
                 double left = seconds();
                 int stop = between(context);
                 if (stop) {
-                    if (!stepping)
-                        store_gradient(k, learned, count); /* which nobody will read: it clears the sum */
+                    memset(k->sum, 0, k->weights * sizeof(float));
                     return stop;
                 }
                 began += seconds() - left;
             }
         }
-        if (stepping)
-            store_weights(k, learned, span);
-        else
-            store_gradient(k, learned, count);
+        k->stepped = stepping;
+        k->learned = span;
         done += span;
-        if (done < count)
-            load_weights(k, learned);
+        if (done < count) {
+            if (!k->again && !(k->again = zeros(k->parameters, sizeof(float))))
+                return -1;
+            store_all(k, k->again);
+            load_weights(k, k->again);
+        } else if (learned) {
+            store_all(k, learned);
+        }
     }
     double all = seconds() - began;
     spent[0] = count ? all * thinking / (thinking + training) : 0.0;

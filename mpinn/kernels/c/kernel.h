@@ -31,10 +31,15 @@ void kernel_set_epoch(kernel *k, uint64_t seed, uint64_t epoch);
    layer's times its rate and as without the divisors. images (n, units[0]); labels (n,); exemplars (count,): positions in
    both. spent: seconds of thinking and of training, which share the time as they do at every 8th exemplar. between: NULL,
    or what is called with `context` between exemplars, after the first and every 32nd on; its time counts for neither.
-   Returns 0, -1 where there is no memory, or what `between` returns where it is not 0: then nothing is stored. */
+   Returns 0, -1 where there is no memory, or what `between` returns where it is not 0: then nothing is stored. Where
+   `learned` is NULL the result stays in the kernel, for `kernel_give`. */
 int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
                  const int32_t *exemplars, size_t count, float *learned, double spent[2], int (*between)(void *),
                  void *context);
+
+/* Give what was learned last to `take`, once, in parts that follow one another: the position of the first weight, and n
+   of them. */
+void kernel_give(kernel *k, void (*take)(void *context, size_t first, const float *values, size_t n), void *context);
 
 /* Write the most likely class of each of `count` images, (count, units[0]). */
 void kernel_classify(kernel *k, const float *weights, const uint8_t *images, size_t count, int32_t *classes);

@@ -51,15 +51,16 @@ static inline vec whole_steps(vec learned, vec master, vec factor, vec limit, ma
 #define STORE_STEPS(name, type, store)                                                                                 \
     largest name(type *term, const float *learned, const float *master, size_t n, float factor, float limit)           \
     {                                                                                                                  \
-        const vec by = vec_all(factor), cut = vec_all(limit);                                                          \
+        const vec by = vec_all(factor), cut = vec_all(limit), none = vec_all(0.0f);                                    \
         magnitudes found = {vec_all(0.0f), vec_all(0.0f)};                                                             \
         size_t i = 0, left = n % LANES;                                                                                \
         for (; i < n - left; i += LANES)                                                                               \
-            store(term + i, whole_steps(vec_load(learned + i), vec_load(master + i), by, cut, &found));                \
+            store(term + i, whole_steps(vec_load(learned + i), master ? vec_load(master + i) : none, by, cut, &found)); \
         float rest[2][LANES] = {{0}};                                                                                  \
         type units[LANES];                                                                                             \
         memcpy(rest[0], learned + i, left * sizeof(float));                                                            \
-        memcpy(rest[1], master + i, left * sizeof(float));                                                             \
+        if (master)                                                                                                    \
+            memcpy(rest[1], master + i, left * sizeof(float));                                                         \
         store(units, whole_steps(vec_load(rest[0]), vec_load(rest[1]), by, cut, &found));                              \
         memcpy(term + i, units, left * sizeof(type));                                                                  \
         return (largest){largest_of_vec(found.weight), largest_of_vec(found.step)};                                    \

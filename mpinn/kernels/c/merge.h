@@ -9,7 +9,7 @@
 /* Write a worker's term of the sum over workers, of n weights, and the bits of its largest |weight| and |step|, which are
    those of a positive float, and in the order of integers: a NaN is beyond every number.
 
-   int16, int32: the step, learned - master, times `factor`, a whole number between -most and most, |most| < 2^22.
+   int16, int32: the step, learned - master (NULL: what was learned is one), times `factor`, a whole number between -most and most, |most| < 2^22.
    float32: what was learned. float64: what was learned, times `exemplars`, with `constant` added and taken off. */
 typedef struct {
     uint32_t weight, step;
