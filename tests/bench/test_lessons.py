@@ -10,6 +10,7 @@ import pytest
 from bench.programs import network
 from bench.programs.lessons.gradients import GRADIENTS
 from bench.programs.program import NotHereError
+from mpinn.merging.optimizers import OPTIMIZERS
 from tests.command.commands import errors, mpirun, run
 
 
@@ -28,6 +29,12 @@ def test_the_native_kernel_beside_the_reference(tmp_path: Path) -> None:
     found = measured(tmp_path, "kernel_speed", "--turns", "2")
     assert found["metrics"]["reference_by_native"] > 5
     assert found["environment"]["kernel_id"].startswith("native-")
+
+
+def test_what_other_ways_of_learning_cost(tmp_path: Path) -> None:
+    metrics = measured(tmp_path, "learning_speed", "--turns", "2")["metrics"]
+    assert 0.2 < metrics["gradient_by_steps"] < metrics["momentum_by_steps"] < 10
+    assert all(metrics[f"{name}_step_microseconds"] > 0 for name in OPTIMIZERS)
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
