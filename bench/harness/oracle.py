@@ -123,8 +123,13 @@ def kernel_error(settings: dict[str, Any]) -> float:
     learned = []
     for name in (about.kernel, "reference"):
         weights = network.initial_weights(about.seed)
-        learner = kernels.choose(name, network, about.learning_rate, about.l1, about.l2).learner
-        learner.learn(weights, digits.train_images, digits.train_labels, batch, weights)
+        rates = (about.learning_rate, about.l1, about.l2)
+        of_layers, momentum = about.layer_rates, about.worker_momentum
+        learner = kernels.choose(name, network, *rates, layer_rates=of_layers, momentum=momentum).learner
+        if about.gradients:  # with an optimizer's rate single exemplars' steps may be chaotic
+            learner.gradient(weights.copy(), digits.train_images, digits.train_labels, batch, weights)
+        else:
+            learner.learn(weights, digits.train_images, digits.train_labels, batch, weights)
         learned.append(weights)
     return float(np.abs(learned[0] - learned[1]).max())
 

@@ -54,8 +54,8 @@ def test_a_kernel_that_learns_a_little_too_fast_is_a_fault(
 ) -> None:
     choose = kernels.choose
 
-    def too_fast(name: str, network: Any, learning_rate: float, *others: Any) -> Any:
-        return choose(name, network, learning_rate * (1.01 if name == "native" else 1), *others)
+    def too_fast(name: str, network: Any, learning_rate: float, *others: Any, **named: Any) -> Any:
+        return choose(name, network, learning_rate * (1.01 if name == "native" else 1), *others, **named)
 
     right = oracle.ask(tmp_path, trained, 0, 1)
     settings = right["config"]
