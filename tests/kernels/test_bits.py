@@ -45,7 +45,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("name", BUILDS)
 def test_every_build_comes_to_the_hashes_in_the_source(programs: dict[str, Path], name: str) -> None:
     found = dict(line.rsplit(" ", 1) for line in hashes(programs[name]).splitlines())
-    written = re.findall(r'\{"([^"]+)", \d.*?0x([0-9a-f]+)u, \d, [\d.]+, [\d.]+\}', (C / "self_test.c").read_text())
+    written = re.findall(r'\{"([^"]+)", \d.*?0x([0-9a-f]+)u,', (C / "self_test.c").read_text())
     assert len(written) == len(found) > 10 and found == {case: text.zfill(16) for case, text in written}
 
 

@@ -39,7 +39,7 @@ def programs(folder: Path) -> dict[str, Path]:
 def test_every_processor_comes_to_the_hashes_in_the_source(tmp_path: Path, kind: str, level: str) -> None:
     command, runner, _ = KINDS[kind]
     found = hashes(build(tmp_path, "program", [*command, level, EXACT]), runner=runner).splitlines()
-    written = re.findall(r'\{"([^"]+)", \d.*?0x([0-9a-f]+)u\}', (C / "self_test.c").read_text())
+    written = re.findall(r'\{"([^"]+)", \d.*?0x([0-9a-f]+)u,', (C / "self_test.c").read_text())
     assert len(found) > 10 and found == [f"{case} {text.zfill(16)}" for case, text in written]
 
 
