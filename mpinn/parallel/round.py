@@ -210,7 +210,9 @@ class Team:
                 break
         if self.exchange.how.rule in OPTIMIZERS and formats.diverged(sums.largest(self.exchange.master.weights)):
             requests = requests._replace(diverged=1)  # workers' steps and gradients tell only what they began with
-        if settled < done and not requests.diverged:
+        if requests.diverged:
+            self.exchange.forget()  # no merge stays under way: MPI would write into memory that is of others by then
+        elif settled < done:
             self.go_back(self.settled)
         seconds = perf_counter() - start
         shortest = np.empty_like(stays)
