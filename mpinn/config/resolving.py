@@ -71,11 +71,11 @@ def network_settings(options: Options, layers: tuple[int, ...], activations: tup
 def usual_rate(
     options: Options, optimizer: str | None, layers: tuple[int, ...], activations: tuple[str, ...], normalised: bool
 ) -> float:
-    """Return a learning rate at which networks learn, by measurement (docs/results.md): of workers or, where they take
-    gradients, of the optimizer.
+    """Return a learning rate at which networks learn: a worker's or, where workers take gradients, the optimizer's.
 
-    A step of a layer's net inputs goes, with layer normalisation, with one over its units; and a narrow layer has fewer
-    that could make up for one that has gone too far. Under cross-entropy, and with SELU, steps are longer.
+    By measurement (docs/results.md). A step of a layer's net inputs goes, with layer normalisation, with one over its
+    units; and a narrow layer has fewer that could make up for one that has gone too far. Under cross-entropy, and with
+    SELU, steps are longer.
     """
     narrow = min(1.0, (min(layers[1:-1], default=PAPERS_HIDDEN) + 1) / (PAPERS_HIDDEN + 1))
     steep = 4 if options.loss == "cross-entropy" else 1
@@ -120,8 +120,8 @@ def optimizer_of(options: Options) -> dict[str, Any]:
         raise UsageError("--worker-momentum: under --merge gradient workers make no steps; take --optimizer momentum")
     if options.merge_rate is not None and not merging_steps:
         raise UsageError("--merge-rate needs --merge mean and an --optimizer")
-    usual_rate = OPTIMIZERS[name].merge_rate if name and merging_steps else None
-    return found | {"merge_rate": usual_rate if options.merge_rate is None else options.merge_rate}
+    of_merge = OPTIMIZERS[name].merge_rate if name and merging_steps else None
+    return found | {"merge_rate": of_merge if options.merge_rate is None else options.merge_rate}
 
 
 def schedule_of(options: Options) -> dict[str, Any]:

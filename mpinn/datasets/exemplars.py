@@ -17,9 +17,7 @@ class Exemplars:
     """A training or a test set, its images shaped as in the file."""
 
     source: str  # where the images come from, for messages
-    images: (
-        np.ndarray
-    )  # (n, height, width) or (n, pixels): uint8, or fractions that `scaling.Scale` makes grey levels of
+    images: np.ndarray  # (n, height, width) or (n, pixels): uint8, or what `scaling.Scale` makes grey levels of
     labels: np.ndarray  # (n,) int32, or text: names of classes
 
     @property

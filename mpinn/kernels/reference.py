@@ -5,6 +5,7 @@ One exemplar at a time: forward, backward, update. All of the mathematics is in 
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,13 @@ def shrink(w: Array, a1: float, a2: float) -> Array:
     """Return w after one pull of the elastic net: (1 - a2) w - a1 sgn(w), 0 where that would change its sign."""
     pulled = (1 - a2) * w - a1 * np.sign(w)
     return np.where(np.sign(pulled) * np.sign(w) < 0, 0.0, pulled)
+
+
+class Thought(NamedTuple):
+    """What a forward pass comes to, of every layer, (units,) float64 each."""
+
+    given: list[Array]  # phi = activation(x), x the normalised net input; of units that are dropped, what they give
+    slopes: list[Array]  # d given / d x; of the input layer none
 
 
 def store(result: Array, to: Array | Term) -> None:
@@ -64,22 +72,21 @@ class Reference:
         """Learn this epoch of a run from now on: which units are dropped follows from it."""
         self.seed, self.epoch = seed, epoch
 
-    def forward(self, w: list[Array], image: Array, exemplar: int) -> tuple[list[Array], list[Array], list[Array]]:
-        """Return the normalised net input x, the value phi = activation(x), and the output of every layer.
+    def forward(self, w: list[Array], image: Array, exemplar: int) -> Thought:
+        """Return what the layers come to for an image, (pixels,) uint8, of an exemplar.
 
-        (units,) float64 each; the output is phi but for units that are dropped. w[l], (inputs + bias, outputs), joins
-        layer l to layer l + 1; image (pixels,) uint8.
+        w[l], (inputs + bias, outputs), joins layer l to layer l + 1.
         """
         network = self.network
-        x = [image / network.divisors[0]]
-        phi = [network.activate(0, x[0])]
-        given = [phi[0]]
+        given = [network.activate(0, image / network.divisors[0])]
+        slopes = [np.ones(0)]
         for layer, weights in enumerate(w, start=1):
-            x.append(self.with_bias(given[-1]) @ weights / network.divisors[layer])
-            phi.append(network.activate(layer, x[layer]))
+            x = self.with_bias(given[-1]) @ weights / network.divisors[layer]
+            phi = network.activate(layer, x)
             kept, drop = self.dropping(layer, exemplar)
-            given.append(np.where(kept, drop.scale * phi[layer] + drop.shift, drop.dropped))
-        return x, phi, given
+            given.append(np.where(kept, drop.scale * phi + drop.shift, drop.dropped))
+            slopes.append(kept * drop.scale * network.derivative(layer, x, phi))
+        return Thought(given, slopes)
 
     def dropping(self, layer: int, exemplar: int) -> tuple[Array, Drop]:
         """Return which units of a layer are kept for an exemplar, (units,) bool, and what becomes of them."""
@@ -90,23 +97,19 @@ class Reference:
         state = dropout.state_of(self.seed, self.epoch, exemplar, layer)
         return dropout.kept(state, network.sizes[layer], rate), Drop.of(network.activations[layer], rate)
 
-    def backward(
-        self, w: list[Array], x: list[Array], phi: list[Array], given: list[Array], target: Array, exemplar: int
-    ) -> list[Array]:
+    def backward(self, w: list[Array], thought: Thought, target: Array) -> list[Array]:
         """Return where the error of one exemplar pulls the weights; target (classes,): its class, one-hot.
 
         As w[l]: minus the gradient of the loss by the weights but for a constant factor a layer: its rate, and the net
         inputs' divisors from there on, which the paper's update leaves out.
         """
-        network = self.network
-        delta = network.output_delta(target, x[-1], phi[-1])
+        given, slopes = thought
+        delta = self.network.output_delta(target, given[-1], slopes[-1])
         pulls = []
         for layer in reversed(range(len(w))):
             pulls.append(np.outer(self.with_bias(given[layer]), delta))
             if layer > 0:
-                kept, drop = self.dropping(layer, exemplar)
-                slope = kept * drop.scale * network.derivative(layer, x[layer], phi[layer])
-                delta = w[layer][: network.sizes[layer]] @ delta * slope
+                delta = w[layer][: self.network.sizes[layer]] @ delta * slopes[layer]
         return [rate * pull for rate, pull in zip(self.layer_rates, reversed(pulls), strict=True)]
 
     def update(self, w: list[Array], v: list[Array], pulls: list[Array]) -> None:
@@ -137,19 +140,9 @@ class Reference:
         """
         exact = weights.astype(np.float64)
         w, v = self.network.views(exact), self.network.views(np.zeros_like(exact))
-        targets = np.eye(self.network.sizes[-1])
-        think = train = 0.0
-        for exemplar in exemplars:
-            start = perf_counter()
-            x, phi, given = self.forward(w, images[exemplar], int(exemplar))
-            thought = perf_counter()
-            self.update(w, v, self.backward(w, x, phi, given, targets[labels[exemplar]], int(exemplar)))
-            think += thought - start
-            train += perf_counter() - thought
-            if between:
-                between()
+        spent = self.follow(w, images, labels, exemplars, lambda pulls: self.update(w, v, pulls), between)
         store(exact, learned)
-        return think, train
+        return spent
 
     def gradient(
         self,
@@ -161,23 +154,37 @@ class Reference:
         between: Callable[[], object] | None = None,
     ) -> tuple[float, float]:
         """Store the mean direction in which the exemplars pull the weights, (parameters,) float32; else as `learn`."""
-        w = self.network.views(weights.astype(np.float64))
-        total = np.zeros(len(weights))
-        sums = self.network.views(total)
+        w, total = self.network.views(weights.astype(np.float64)), np.zeros(len(weights))
+
+        def add(pulls: list[Array]) -> None:
+            for layer, pull in zip(self.network.views(total), pulls, strict=True):
+                layer += pull
+
+        spent = self.follow(w, images, labels, exemplars, add, between)
+        store(total / len(exemplars), direction)
+        return spent
+
+    def follow(
+        self,
+        w: list[Array],
+        images: Array,
+        labels: Array,
+        exemplars: Array,
+        use: Callable[[list[Array]], None],
+        between: Callable[[], object] | None,
+    ) -> tuple[float, float]:
+        """Let one exemplar after the other pull, and `use` do something about it; return seconds of both parts."""
         targets = np.eye(self.network.sizes[-1])
         think = train = 0.0
         for exemplar in exemplars:
             start = perf_counter()
-            x, phi, given = self.forward(w, images[exemplar], int(exemplar))
-            thought = perf_counter()
-            pulls = self.backward(w, x, phi, given, targets[labels[exemplar]], int(exemplar))
-            for layer, pull in zip(sums, pulls, strict=True):
-                layer += pull
-            think += thought - start
-            train += perf_counter() - thought
+            thought = self.forward(w, images[exemplar], int(exemplar))
+            then = perf_counter()
+            use(self.backward(w, thought, targets[labels[exemplar]]))
+            think += then - start
+            train += perf_counter() - then
             if between:
                 between()
-        store(total / len(exemplars), direction)
         return think, train
 
     def classify(self, weights: Array, images: Array) -> Array:

@@ -96,9 +96,9 @@ class Network:
         """Return d phi / d x of a layer, given its (normalised) net input and phi."""
         return ACTIVATIONS[self.activations[layer]].derivative(x, phi, self.alpha)
 
-    def output_delta(self, target: np.ndarray, x: np.ndarray, phi: np.ndarray) -> np.ndarray:
-        """Return the output layer's delta, (classes,): minus d loss / d net input."""
-        return LOSSES[self.loss].delta(target, phi, self.derivative(len(self.sizes) - 1, x, phi))
+    def output_delta(self, target: np.ndarray, phi: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """Return the output layer's delta, (classes,): minus d loss / d net input; slope: d phi / d net input."""
+        return LOSSES[self.loss].delta(target, phi, slope)
 
     def input_table(self) -> np.ndarray:
         """Return the input layer's phi of each of the 256 grey levels, float64."""

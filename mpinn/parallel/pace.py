@@ -22,14 +22,16 @@ class Pace:
         self.schedule = schedule
         self.from_weights = weighs and not settings.gradients
         self.step = settings.step
-        changes = settings.schedule != "constant" or settings.warm_up > 0
-        self.steps_change = changes and not settings.gradients
+        self.changes = settings.schedule != "constant" or settings.warm_up > 0
+        self.steps_change = self.changes and not settings.gradients
 
     def factor(self, epoch: int, done: int, accuracies: Sequence[float]) -> float:
         """Return by what the learning rate is multiplied in the round after `done` ones of an epoch.
 
         accuracies: on the training set, after each epoch before.
         """
+        if not self.changes:
+            return 1.0
         settings, schedule = self.settings, self.schedule
         before = (epoch - 1) * schedule.exemplars + done * schedule.round_size
         passed = before / schedule.exemplars

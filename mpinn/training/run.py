@@ -124,7 +124,9 @@ class Run:
         self.rounds_since = None
         state.partial = phases.add(state.partial, phases.part(progress.seconds, progress.phases, progress.clipped))
         if progress.requests.diverged:
-            self.answer_divergence(state.round + 1, f"a weight is not a number or beyond {formats.LIMIT:g}")
+            self.answer_divergence(
+                min(state.round + 1, rounds), f"a weight is not a number or beyond {formats.LIMIT:g}"
+            )
         if progress.requests.signalled:
             self.tell(SnapshotWanted(self.state))  # before anything else: a rank may have little time left
         self.tell(RoundsEnded(self.state.epoch, self.state.round))

@@ -222,6 +222,16 @@ def test_runaway_weights_end_every_rank_and_say_what_to_lower(data: Path, tmp_pa
     assert said["status"] == "failed" and "diverged" in said["error"]
 
 
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_a_master_that_runs_away_while_gradients_are_numbers_is_noticed(data: Path, ranks: int) -> None:
+    """Under an optimizer what workers give says nothing of the weights that the step leaves."""
+    wild = ("--merge", "gradient", "--optimizer", "adam", "--learning-rate", 1e5, "--layers", 144, 5, "--epochs", 1)
+    ran = train("--data", data, "--workers", 2, "--worker-batch", "all", *wild, ranks=ranks)
+    assert ran.returncode == 1
+    (line,) = errors(ran.stderr)
+    assert "training diverged at epoch 1, round 1: " in line and "lower --learning-rate" in line
+
+
 @pytest.mark.parametrize("ranks", [0, 3])
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_a_snapshot_and_no_rank(

@@ -46,7 +46,8 @@ class Learner:
             hidden = np.append(np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))), np.float32(1))
             net = hidden @ second / output_divisor
             powers = np.exp(net - net.max())
-            delta = self.network.output_delta(self.targets[labels[exemplar]], net, powers / powers.sum())
+            phi = powers / powers.sum()
+            delta = self.network.output_delta(self.targets[labels[exemplar]], phi, phi * (1 - phi))
             slope = np.where(x > 0, np.float32(1), hidden[:-1] + alpha)
             slope[x == 0] = self.at_zero
             self.zeros += int(np.count_nonzero(x == 0))
