@@ -27,6 +27,8 @@ LABELS = {
     "exchange": "through",
     "test_95_seconds": "seconds to 95 % of the test set",
     "test_97_seconds": "seconds to 97 % of the test set",
+    "test_98_seconds": "seconds to 98 % of the test set",
+    "test_97_epochs": "epochs to 97 % of the test set",
 }
 
 
