@@ -53,12 +53,19 @@ def browser() -> Iterator[webdriver.Chrome]:
     driver.quit()
 
 
-@pytest.fixture(params=RESULTS, ids=lambda path: f"{path.parent.name}-{path.name}")
-def page(request: pytest.FixtureRequest, browser: webdriver.Chrome, tmp_path: Path) -> webdriver.Chrome:
-    """The browser, showing the report of a committed result, made now."""
-    write([request.param], tmp_path)
+@pytest.fixture(scope="module", params=RESULTS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a committed result, made now."""
+    out = tmp_path_factory.mktemp("report")
+    write([request.param], out)
+    return out / "report.html"
+
+
+@pytest.fixture
+def page(report: Path, browser: webdriver.Chrome) -> webdriver.Chrome:
+    """The browser, showing the report."""
     show(browser, 1200, "light")
-    browser.get((tmp_path / "report.html").as_uri())
+    browser.get(report.as_uri())
     return browser
 
 
