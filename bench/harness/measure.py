@@ -28,6 +28,7 @@ from mpinn import config
 from mpinn.hosts import hostfile
 from mpinn.hosts.launcher import Launcher, command_line
 from mpinn.hosts.profile import Profile
+from mpinn.parallel import phases
 from mpinn.parallel.phases import PHASES
 from mpinn.system.errors import MpinnError
 from mpinn.training.goals import MISSED
@@ -271,6 +272,7 @@ def of_training(result: dict[str, Any], warm_up: int) -> dict[str, Any]:
     exemplars, rounds = result["data"]["train"], result["rounds_per_epoch"]
     shares = {name: sum(row["phases"][name]["mean"] for row in counted) for name in PHASES}
     whole = sum(shares.values())
+    efficient = efficiencies(result, counted)
     metrics = {
         "epoch_seconds": epoch,
         "round_milliseconds": 1e3 * epoch / rounds,
@@ -281,6 +283,7 @@ def of_training(result: dict[str, Any], warm_up: int) -> dict[str, Any]:
         **{f"start_{name}_seconds": spent for name, spent in result["start"].items()},
         **({"memory_mib": result["memory"]["pss_mib_mean"]} if result["memory"] else {}),
         **{f"{name}_percent": 100 * spent / whole for name, spent in shares.items()},
+        **efficient,
         **{name: epochs[-1][name] for name in ("train_accuracy", "test_accuracy")},
     }
     units = dict.fromkeys(metrics, "%") | {
@@ -290,6 +293,7 @@ def of_training(result: dict[str, Any], warm_up: int) -> dict[str, Any]:
         "exemplars_per_second": "1/s",
         "evaluate_seconds": "s",
         **{name: "s" for name in metrics if name.startswith("start_")},
+        **{name: "1" if name.endswith("_efficiency") else "us" for name in efficient},
         "memory_mib": "MiB",
     }
     reached = times_to_accuracy(epochs)
@@ -300,6 +304,18 @@ def of_training(result: dict[str, Any], warm_up: int) -> dict[str, Any]:
             name: [row[name] for row in epochs] for name in ("train_accuracy", "test_accuracy", "train_seconds")
         },
         "seconds": sum(seconds[warm_up:]),
+    }
+
+
+def efficiencies(result: dict[str, Any], counted: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the efficiencies of these epochs, and what all ranks together took to learn an exemplar, where known."""
+    about = result["environment"]
+    found = None if about.get("oversubscribed", True) else phases.efficiency(counted)
+    if found is None:
+        return {}
+    learned = sum(row["learn"]["mean"] for row in counted) / len(counted) * about.get("ranks", 1)
+    return {f"{name}_efficiency": value for name, value in found._asdict().items()} | {
+        "learned_microseconds": 1e6 * learned / result["data"]["train"]
     }
 
 

@@ -30,6 +30,11 @@ class Phases:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Learn(Mean):
+    max: float = entry("longest of any rank", **SECONDS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     OPEN = True
     epoch: int = entry("its number", least=1)
@@ -38,6 +43,7 @@ class Epoch:
     train_seconds: float = entry("of its rounds", least=0, **SECONDS)
     evaluate_seconds: float = entry("of its evaluation", **SECONDS)
     phases: Phases = entry("where the time went")
+    learn: Learn | None = entry("thinking and training together", default=None)
     weights_sha256: str = entry("of the weights after it", pattern="[0-9a-f]{64}")
 
 

@@ -14,6 +14,7 @@ from bench.harness import statistics
 from bench.harness.suite import Figure
 from bench.report import figures
 from bench.report.cells import Cell, Hosts, Part, host_label, label, median_cell, remarks, table_of
+from bench.report.efficiencies import efficiencies
 from bench.report.figures import Line
 from bench.report.front import front
 from bench.report.growth import growth, nutshell
@@ -126,6 +127,7 @@ KINDS = {
     "growth": growth,
     "nutshell": nutshell,
     "shares": shares,
+    "efficiencies": efficiencies,
     "bars": compared,
     "front": front,
     "table": tabled,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mpinn.parallel.phases import RoundLearned, RoundMerged
+from mpinn.parallel.phases import Efficiency, RoundLearned, RoundMerged
 from mpinn.training.state import RunState
 
 log = logging.getLogger("mpinn")
@@ -84,6 +84,7 @@ class RunEnded(NamedTuple):
     state: RunState
     seconds: float  # of wall time of the run
     signalled: bool  # whether a signal ended it
+    efficiency: Efficiency | None  # on rank 0, of several ranks that have a core each
 
 
 class RunFailed(NamedTuple):

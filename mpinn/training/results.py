@@ -9,6 +9,8 @@ from mpinn.config import Settings
 from mpinn.datasets import Dataset
 from mpinn.merging.worker_batch import MergeCost
 from mpinn.model.network import weights_sha256
+from mpinn.parallel import phases
+from mpinn.parallel.phases import Efficiency
 from mpinn.parallel.schedule import Schedule
 from mpinn.system.locks import Lock
 from mpinn.training.goals import target_of
@@ -40,6 +42,7 @@ def result(
 ) -> dict[str, Any]:
     """Return the result as docs/result.md describes it; state.seconds is the wall time up to now."""
     data, cost = facts.data, facts.merge_cost
+    found = efficiency_of(facts, state)
     schedule = Schedule(len(data.train_labels), settings.workers, settings.worker_batch)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -68,9 +71,16 @@ def result(
         "start": facts.start,
         "memory": memory,
         "stopped_at": {"epoch": state.epoch, "round": state.round},
+        "efficiency": found and found._asdict(),
         "target": target_of(settings, state.epochs),
         "divergences": state.divergences,
         "failures": state.failures,
         "weights_sha256": weights_sha256(state.master.weights),
         "total_seconds": state.seconds,
     }
+
+
+def efficiency_of(facts: Facts, state: RunState) -> Efficiency | None:
+    """Return the efficiencies of a run; None where ranks share cores: there learning is seconds without a core, too."""
+    stretches = [*state.epochs, *([state.partial] if state.partial else [])]
+    return None if facts.environment.get("oversubscribed", True) else phases.efficiency(stretches)

@@ -101,7 +101,8 @@ class Run:
         shares = self.team.world.comm.allgather(pss_mib())
         self.memory = environment.memory_usage(shares, self.facts.data.nbytes)
         self.state.status = STOPPED.get(request) or goals.outcome(self.settings, self.state)
-        self.tell(RunEnded(self.state, self.seconds, signalled=request in STATUS))
+        found = results.efficiency_of(self.facts, self.state) if self.team.world.size > 1 else None
+        self.tell(RunEnded(self.state, self.seconds, request in STATUS, found))
         return request
 
     def train_epoch(self) -> str:

@@ -10,7 +10,7 @@ from mpinn.config import Settings
 from mpinn.merging import law
 from mpinn.merging.optimizers import OPTIMIZERS
 from mpinn.model.network import weights_sha256
-from mpinn.parallel.phases import PHASES, RoundMerged
+from mpinn.parallel.phases import PHASES, Efficiency, RoundMerged
 from mpinn.parallel.schedule import Schedule
 from mpinn.system import terminal
 from mpinn.system.words import counted
@@ -172,8 +172,9 @@ class Screen:
                 )
             case RunBegan(nothing_left=nothing_left):
                 self.open(nothing_left)
-            case RunEnded(state, seconds, signalled):
-                self.close(closing_line(self.settings, state, self.start, seconds, self.saved), signalled)
+            case RunEnded(state, seconds, signalled, efficiency):
+                told = closing_line(self.settings, state, self.start, seconds, self.saved, efficiency)
+                self.close(told, signalled)
 
     def say(self, text: str = "") -> None:
         if not self.silent():
@@ -231,7 +232,12 @@ def row_of(epoch: dict[str, Any], exemplars: int) -> str:
 
 
 def closing_line(
-    settings: Settings, state: RunState, start: dict[str, float], seconds: float, saved: Path | None
+    settings: Settings,
+    state: RunState,
+    start: dict[str, float],
+    seconds: float,
+    saved: Path | None,
+    efficiency: Efficiency | None,
 ) -> str:
     """Return what came of the run, and where it is written down; start: the result's; saved: the last snapshot."""
     epochs = counted(len(state.epochs), "epoch")
@@ -252,10 +258,19 @@ def closing_line(
     written += [f"snapshot in {saved}"] if saved else []
     parts = [
         f"{reached}, {spent(state, start, seconds)}",
+        *([efficiency_of(efficiency)] if efficiency else []),
         f"weights {weights_sha256(state.master.weights)[:12]}",
         *written,
     ]
     return "\n" + "; ".join(parts)
+
+
+def efficiency_of(found: Efficiency) -> str:
+    """Return efficiencies in words; transfer by what takes it."""
+    return (
+        f"parallel efficiency {found.parallel:.2f}: balance {found.balance:.2f}, "
+        f"serialisation {found.serialisation:.2f}, merge {found.transfer:.2f}"
+    )
 
 
 def spent(state: RunState, start: dict[str, float], seconds: float) -> str:

@@ -12,8 +12,8 @@ from mpinn.merging.rules import RULES
 from mpinn.system.errors import UsageError
 from mpinn.system.schema import entry, read
 
-SCHEMA_VERSION = 6  # 2, which knew block momentum's velocity only, 3, of float64 merges, 4 and 5 are read, too
-MOST_EPOCHS = 20_000  # of a history: of a longer run the last ones are kept
+SCHEMA_VERSION = 7  # 2, which knew block momentum's velocity only, 3, of float64 merges, 4, 5 and 6 are read, too
+MOST_EPOCHS = 16_000  # of a history: of a longer run the last ones are kept
 MOST_ROUNDS = 2**31 - 1
 RESOLVED = (  # settings that a run has, and options may leave open
     *("workers", "worker_batch", "learning_rate", "layer_normalisation", "initial", "layers", "activations"),
@@ -46,6 +46,7 @@ class Part:
 
     train_seconds: float = entry("time of its rounds so far", **SECONDS)
     phases: Phases = entry("where it went")
+    learn: Spread | None = entry("thinking and training together", default=None)
     clipped: int = entry("worker batches whose steps were cut", least=0, default=0)
 
 
@@ -59,6 +60,7 @@ class Epoch:
     classes_named: int | None = entry("classes that any training exemplar is given", least=1, most=2**24, default=None)
     train_seconds: float = entry("time of its rounds", default=0.0, **SECONDS)
     phases: Phases | None = entry("where it went", default=None)
+    learn: Spread | None = entry("thinking and training together", default=None)
     clipped: int = entry("worker batches whose steps were cut", least=0, default=0)
     evaluate_seconds: float = entry("time of its evaluation", default=0.0, **SECONDS)
     weights_sha256: str = entry("of the weights after it", pattern="[0-9a-f]{64}", default="")

@@ -1,6 +1,7 @@
 """`python -m bench` as its user sees it: real runs of a small suite, killed, resumed, disturbed and wrong."""
 
 import json
+import math
 import os
 import platform
 import re
@@ -74,6 +75,19 @@ def test_a_record_has_what_is_needed_to_trust_it(measured: Path) -> None:
         assert json.loads((measured / one["result"]).read_text())["epochs"]
         launcher = "mpirun" if one["experiment"] == "strong" else "python -m mpinn.train"
         assert str(measured) not in one["command"] and one["command"].startswith(launcher)
+
+
+def test_efficiencies_are_of_the_epochs_that_count_for_speed(measured: Path) -> None:
+    for one in recorded(measured):
+        rows = json.loads((measured / one["result"]).read_text())["epochs"][1:]
+        found = {name: one["metrics"][f"{name}_efficiency"] for name in ("balance", "serialisation", "transfer")}
+        learned = sum(row["learn"]["mean"] for row in rows)
+        assert one["metrics"]["parallel_efficiency"] == pytest.approx(
+            learned / sum(row["train_seconds"] for row in rows)
+        )
+        assert math.prod(found.values()) == pytest.approx(one["metrics"]["parallel_efficiency"])
+        assert min(found.values()) > 0 and max(found.values()) <= 1
+        assert one["metrics"]["learned_microseconds"] == pytest.approx(1e6 * learned * one["ranks"] / (2 * 1010))
 
 
 def test_a_speed_leaves_out_the_warm_up_and_is_the_median_of_the_rest(measured: Path) -> None:

@@ -15,6 +15,7 @@ def row(epoch: int, seconds: float, evaluate: float = 1.0, **accuracies: float |
         "train_seconds": seconds,
         "evaluate_seconds": evaluate,
         "phases": {name: {"min": 0.0, "mean": mean, "max": 2 * mean} for name, mean in phases.items()},
+        "learn": {"min": 0.0, "mean": 0.9 * seconds - 1, "max": 0.9 * seconds},
         "train_accuracy": None,
         "test_accuracy": None,
         **accuracies,
@@ -24,6 +25,7 @@ def row(epoch: int, seconds: float, evaluate: float = 1.0, **accuracies: float |
 def result(*rows: dict[str, Any]) -> dict[str, Any]:
     return {
         "epochs": list(rows),
+        "environment": {"ranks": 4, "oversubscribed": False},
         "data": {"train": 6000},
         "rounds_per_epoch": 10,
         "start": {"python": 0.5},
@@ -46,6 +48,19 @@ def test_the_first_epochs_do_not_count_for_speed_and_one_slow_epoch_does_not_eit
     assert metrics["memory_mib"] == 30
     shares = [metrics[f"{name}_percent"] for name in ("think", "train", "merge", "wait")]
     assert shares == pytest.approx([40, 100 * 42 / 90, 10, 100 * 3 / 90])
+
+
+def test_efficiencies_are_of_the_epochs_that_count() -> None:
+    metrics = measure.of_training(EPOCHS, 1)["metrics"]
+    found = [metrics[f"{name}_efficiency"] for name in ("parallel", "balance", "serialisation", "transfer")]
+    assert found == pytest.approx([78 / 90, 78 / 81, 1, 0.9])
+    assert metrics["learned_microseconds"] == pytest.approx(1e6 * 4 * 78 / 3 / 6000)
+
+
+@pytest.mark.parametrize("about", [{"ranks": 4, "oversubscribed": True}, {}])
+def test_where_ranks_share_cores_or_may_there_are_no_efficiencies(about: dict[str, Any]) -> None:
+    metrics = measure.of_training(EPOCHS | {"environment": about}, 1)["metrics"]
+    assert not any("efficiency" in name or name.startswith("learned") for name in metrics)
 
 
 def test_without_a_warm_up_every_epoch_counts() -> None:

@@ -244,7 +244,8 @@ def test_a_figure_of_an_older_result_is_read(directory: Path) -> None:
 
 ROW = {
     "epoch": 1, "train_accuracy": 90.0, "test_accuracy": None, "train_seconds": 1.0, "evaluate_seconds": 0.1,
-    "phases": {name: {"mean": 0.1} for name in ("think", "train", "merge", "wait")}, "weights_sha256": "0" * 64,
+    "phases": {name: {"mean": 0.1} for name in ("think", "train", "merge", "wait")}, "learn": None,
+    "weights_sha256": "0" * 64,
 }  # fmt: skip
 RESULT = {
     "status": "completed", "config": {}, "environment": {"kernel_id": "k"}, "data": {"train": 9}, "epochs": [ROW],

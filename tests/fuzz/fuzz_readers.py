@@ -250,6 +250,7 @@ def snapshot_parts() -> tuple[dict[str, Any], bytes]:
         "train_seconds": 1.0,
         "clipped": 0,
         "phases": {name: dict(spread) for name in ("think", "train", "merge", "wait")},
+        "learn": dict(spread),
     }
     row = {"epoch": 1, "train_accuracy": 90.0, "test_accuracy": None, **part, "evaluate_seconds": 0.1}
     state.epoch, state.round, state.partial = 2, 3, part

@@ -25,7 +25,8 @@ def settings(**given: Any) -> Settings:
 
 
 def row(epoch: int, accuracy: float = 90.0) -> dict[str, Any]:
-    return {"epoch": epoch, "train_accuracy": accuracy, "train_seconds": 10.0 * epoch, "phases": PHASES, "clipped": 1}
+    part = {"train_seconds": 10.0 * epoch, "phases": PHASES, "learn": PHASES["think"], "clipped": 1}
+    return {"epoch": epoch, "train_accuracy": accuracy, **part}
 
 
 def state(asked: Settings, epoch: int = 4, round_: int = 7, good_epoch: int = 3) -> RunState:
@@ -33,7 +34,7 @@ def state(asked: Settings, epoch: int = 4, round_: int = 7, good_epoch: int = 3)
     made = RunState.beginning(asked)
     made.epoch, made.round, made.good_epoch = epoch, round_, good_epoch
     made.epochs = [row(number) for number in range(1, epoch)]
-    made.partial = {"train_seconds": 1.0, "phases": PHASES, "clipped": 0}
+    made.partial = {"train_seconds": 1.0, "phases": PHASES, "learn": PHASES["think"], "clipped": 0}
     made.master.weights[:], made.master.moments[:] = 7, 1
     if made.good is not None:
         made.good[:] = 5
@@ -135,7 +136,10 @@ def test_after_a_loss_an_epoch_that_another_rank_has_not_evaluated_is_taken_back
     before = state(settings(), epoch=4, round_=0)
     after = recovery.after_loss(before, 3, 38, None)
     assert (after.epoch, after.round, [one["epoch"] for one in after.epochs]) == (3, 38, [1, 2])
-    assert after.partial == {"train_seconds": 30.0, "phases": PHASES, "clipped": 1} and len(before.epochs) == 3
+    assert (
+        after.partial == {"train_seconds": 30.0, "phases": PHASES, "learn": PHASES["think"], "clipped": 1}
+        and len(before.epochs) == 3
+    )
 
 
 def saved_of(asked: Settings, **changes: Any) -> Snapshot:

@@ -17,6 +17,7 @@ import pytest
 from mpinn import config
 from mpinn.config import Options
 from mpinn.merging.master import Master
+from mpinn.parallel.phases import Efficiency
 from mpinn.training.events import EpochEnded, RankLost, RunBegan, RunEnded, Saved, WentBack
 from mpinn.training.screen import Screen, hints, merge_hint, span, where
 from mpinn.training.state import RunState
@@ -89,19 +90,19 @@ def test_events_are_told_in_words_and_only_by_rank_0(capsys: pytest.CaptureFixtu
         RankLost(3, "pi", 1, STATE),
         WentBack(STATE, "back to the start"),
         Saved(Path("x/000001.mpinn"), STATE),
-        RunEnded(dataclasses.replace(STATE, status="completed"), 1.5, signalled=False),
+        RunEnded(dataclasses.replace(STATE, status="completed"), 1.5, False, Efficiency(0.5, 0.8, 0.75, 0.8333)),
     ]
     for event in events:
         screen(event)
     said = capsys.readouterr().out
     assert said.startswith("network  small\nnote: odd\n") and "exemplars/s" in said
     assert "rank 3 on pi was lost; 1 rank go on from epoch 2, round 0" in said and "\nback to the start\n" in said
-    assert "\n1 epoch, 1.5 s (rounds 0.6, evaluation 0.3, start 0.4, other 0.2); weights " in said and said.endswith(
-        "; snapshot in x/000001.mpinn\n"
-    )
+    assert "\n1 epoch, 1.5 s (rounds 0.6, evaluation 0.3, start 0.4, other 0.2); " in said
+    assert "; parallel efficiency 0.50: balance 0.80, serialisation 0.75, merge 0.83; weights " in said
+    assert said.endswith("; snapshot in x/000001.mpinn\n")
     stopped = dataclasses.replace(STATE, status="interrupted", partial={"train_seconds": 0.1})
-    screen(RunEnded(stopped, 1.5, signalled=False))
-    assert "round 0, 1.5 s (rounds 0.7, evaluation 0.3, start 0.4, other 0.1); " in capsys.readouterr().out
+    screen(RunEnded(stopped, 1.5, False, None))
+    assert "round 0, 1.5 s (rounds 0.7, evaluation 0.3, start 0.4, other 0.1); weights " in capsys.readouterr().out
     silent[0] = True
     for event in events:
         screen(event)

@@ -34,7 +34,7 @@ from mpinn.training.snapshots import Snapshot, Store
 from mpinn.training.state import RunState
 
 SPREAD = {"min": 0.25, "mean": 0.5, "max": 1.0}
-PART = {"train_seconds": 1.5, "clipped": 2, "phases": dict.fromkeys(PHASES, SPREAD)}
+PART = {"train_seconds": 1.5, "clipped": 2, "phases": dict.fromkeys(PHASES, SPREAD), "learn": SPREAD}
 ACCURACIES = {"train_accuracy": 90.5, "test_accuracy": None, "classes_named": 3}
 
 
