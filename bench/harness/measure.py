@@ -132,8 +132,8 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def start(line: list[str], patience: float, lock: int) -> str:
-    """Run a command to its end and return what went wrong, or an empty string.
+def start(line: list[str], patience: float, lock: int | None = None) -> str:
+    """Run a command to its end and return what went wrong, or an empty string; it inherits the file `lock`.
 
     The whole process group is killed after `patience` seconds, or when this is interrupted. Raises NotHereError.
     """
@@ -145,7 +145,7 @@ def start(line: list[str], patience: float, lock: int) -> str:
         text=True,
         errors="replace",
         start_new_session=True,
-        pass_fds=(lock,),
+        pass_fds=() if lock is None else (lock,),
     )
     try:
         _, said = child.communicate(timeout=patience)

@@ -36,6 +36,8 @@ class Environment:
     numerics: int | None = entry("of the bits", least=1, default=None)
     wait_policy: str = entry("how ranks wait", pattern=WORD, default="")
     same_kernel_everywhere: bool = entry("whether all ranks have one kernel", default=True)
+    ranks: int = entry("ranks that learn", least=1, default=1)
+    oversubscribed: bool = entry("whether ranks share cores", default=True)
     nodes: tuple[Node, ...] = entry("hosts", items=0, default=())
 
 

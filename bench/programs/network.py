@@ -7,28 +7,24 @@ and the wire, one after the other, or with --overlap as the longer of the two. T
 the hosts' network interfaces. Run it under mpirun, with a hostfile.
 """
 
-from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 
-from bench.programs import program
+from bench.programs import program, rounds
 from bench.programs.program import NotHereError
-from mpinn import config
-from mpinn.config import Options, Settings
+from mpinn.config import Options
 from mpinn.merging.formats import FORMATS
 from mpinn.model.network import weights_sha256
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.round import Progress, Team
-from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.travelling import learned_weights
 from mpinn.parallel.world import World
 from mpinn.system import proc
 from mpinn.system.command_line import run_command
 from mpinn.training import golden, setup
-from mpinn.training.state import RunState
 
 LARGE = 2**21  # bytes of a message that measures the link
 MESSAGES = 5
@@ -89,10 +85,7 @@ def main() -> int:
         overlap=asked.overlap,
     )
     data = setup.share_data(world, options)
-    resolve = partial(config.resolve, options, asked.worker_batch, data.pixels, data.classes, len(data.train_labels))
-    settings = world.on_root(lambda: resolve(world.size))
-    kernel = world.on_all(partial(setup.choose_kernel, settings))
-    team = Team(world, settings, kernel, data, RunState.beginning(settings).master, Listener(None))
+    team = rounds.team_of(world, options, data)
     leaders = world.comm.Split(0 if world.node.rank == 0 else MPI.UNDEFINED, world.rank)
     rate = link(world, leaders)
     epochs: list[Progress] = []
@@ -106,14 +99,13 @@ def main() -> int:
         bytes_sent.append(world.comm.allreduce(mine) / world.nodes / team.schedule.rounds)
     team.compare_replicas()
     if world.root:
-        report(asked.result, settings, team, epochs[1:] or epochs, bytes_sent[1:] or bytes_sent, rate, asked.epochs)
+        report(asked.result, team, epochs[1:] or epochs, bytes_sent[1:] or bytes_sent, rate, asked.epochs)
     world.stop()
     return 0
 
 
 def report(
     path: Path | None,
-    settings: Settings,
     team: Team,
     epochs: list[Progress],
     bytes_sent: list[float],
@@ -121,6 +113,7 @@ def report(
     last: int,
 ) -> None:
     """Write the figures of the epochs; bytes_sent: by a host in a merge; rate: of the link, bytes a second."""
+    settings = team.pace.settings
     learned = learned_weights(settings.network, team.data.lit_pixels)
     hosts, vector = team.world.nodes, np.count_nonzero(learned) * np.dtype(team.exchange.format.dtype).itemsize
     least_bytes = 2 * (hosts - 1) / hosts * vector

@@ -1,0 +1,191 @@
+"""`bench calibrate`: measure once what a machine is good for, and between hosts their network."""
+
+import argparse
+import dataclasses
+import math
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from bench.harness import measure, result_file
+from bench.harness.progress import Progress
+from bench.harness.result_file import Measured
+from bench.prediction.machine import SCHEMA_VERSION, Machine, Network, Speed
+from bench.prediction.model import PAPERS
+from mpinn.hosts import hostfile
+from mpinn.hosts.launcher import VENDORS, Launcher, command_line, find_launcher
+from mpinn.hosts.library import DETECTED, find
+from mpinn.hosts.profile import Mpi, Profile
+from mpinn.parallel import mpi_library
+from mpinn.system import files
+from mpinn.system.errors import MpinnError, UsageError
+from mpinn.training import environment
+
+LAYERS = ((784, 30, 10), (784, 300, 10), (784, 300, 100, 10))  # beside the paper's: on one rank
+TURNS = 7  # of every kind of round
+EXPECTED = 8.0  # seconds of a run
+PATIENCE = 900.0
+FILE = "calibration.json"
+
+
+def place() -> Path:
+    """Return where this host's calibration is kept, if not elsewhere."""
+    return Path("results") / platform.node() / FILE
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "calibrate",
+        help="measure what this machine is good for, for predict",
+        description="Time rounds of training on one rank up to one a core, with small and large networks, and with two "
+        "ranks on a core; with a hostfile the network between hosts, too. A minute or two on an idle machine.",
+    )
+    parser.add_argument("--host", default=DETECTED, metavar="NAME", help="host profile (default: this machine's)")
+    parser.add_argument("--hostfile", type=Path, metavar="FILE", help="hosts, as `mpinn.hosts hostfile` writes them")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"where it is kept (default: results/HOST/{FILE})")
+    parser.set_defaults(command=calibrate)
+
+
+def calibrate(asked: argparse.Namespace) -> int:
+    """Measure, and write what was measured; return the exit status. Raises MpinnError, UsageError."""
+    profile, launcher = find(asked.host), find_launcher()
+    mpi_library.check_launcher(launcher.path, VENDORS[launcher.vendor])
+    hosts = hostfile.count(asked.hostfile)
+    out = asked.out or place()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out.parent}: cannot be made: {error.strerror}; give --out another place") from None
+    files.check_writable(out.parent, "--out")
+    machine = measured(profile, launcher, asked.hostfile if hosts > 1 else None)
+    files.write_json(out, dataclasses.asdict(machine))
+    for line in told(machine):
+        print(line)
+    print(f"{out}; next: python -m bench predict --machine {out} --hosts 16 --network 1gbit")
+    return 0
+
+
+def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machine:
+    """Return what was measured on this host, and with a hostfile between its hosts. Raises MpinnError."""
+    cores = min(profile.machine.cores, len(os.sched_getaffinity(0)))
+    counts = sorted({2**power for power in range(int(math.log2(cores)) + 1)} | {cores})
+    asked = [(PAPERS, ranks) for ranks in counts] + [(layers, 1) for layers in LAYERS]
+    starts: dict[str, float] = {}
+    speeds, found = [], {}
+    with Progress([EXPECTED] * (len(asked) + 1 + bool(hosts))) as progress:
+
+        def run(title: str, mpi: Mpi, ranks: int, layers: tuple[int, ...], hosts: Path | None = None) -> dict[str, Any]:
+            progress.start(title)
+            left, seconds = rounds(mpi, launcher, ranks, layers, hosts)
+            if layers == PAPERS and hosts is None:
+                starts.setdefault(str(ranks), seconds - left["seconds"])
+            progress.end(f"measured  {title}")
+            return left
+
+        for layers, ranks in asked:
+            found[layers, ranks] = run(f"{'-'.join(map(str, layers))}, {ranks} ranks", profile.mpi, ranks, layers)
+            speeds.append(speed(layers, ranks, found[layers, ranks]["metrics"]))
+        with one_core():
+            unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
+            shared = run("two ranks on a core", unbound, 2, PAPERS)["metrics"]
+        network = None
+        if hosts:
+            count = hostfile.count(hosts)
+            network = network_of(run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts)["metrics"])
+    first = found[PAPERS, 1]
+    return Machine(
+        schema_version=SCHEMA_VERSION,
+        title=profile.title,
+        processor=environment.processor(),
+        cores=cores,
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=environment.commit(),
+        kernel_id=first["environment"]["kernel_id"],
+        mpi=f"{VENDORS[launcher.vendor]} {launcher.version}",
+        wait_policy=profile.mpi.wait_policy,
+        speeds=tuple(speeds),
+        core_shared=max(0.0, shared["round_microseconds"] - speeds[0].round),
+        variation=tuple(found[PAPERS, counts[-1]]["series"]["variation"]),
+        start_seconds=starts,
+        network=network,
+    )
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Within it, what is started runs on one core."""
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(all_of_them)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+
+
+def rounds(
+    mpi: Mpi, launcher: Launcher, ranks: int, layers: tuple[int, ...], hosts: Path | None
+) -> tuple[dict[str, Any], float]:
+    """Run the program that times rounds; return what it left, and the seconds from its start to its end.
+
+    Raises MpinnError.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        words = ["-m", f"{measure.PROGRAMS}.calibration", "--layers", *map(str, layers)]
+        words += ["--epochs", str(TURNS), "--result", str(result)]
+        line = command_line(mpi, launcher, ranks, hosts, [sys.executable, *words])
+        began = monotonic()
+        failure = measure.start(line, PATIENCE)
+        seconds = monotonic() - began
+        left = result_file.load(result, Measured)
+    if failure or not left:
+        raise MpinnError(f"calibration on {ranks} ranks: {failure or 'it ended before it was complete'}")
+    return left, seconds
+
+
+def speed(layers: tuple[int, ...], ranks: int, metrics: dict[str, float]) -> Speed:
+    return Speed(
+        layers=layers,
+        ranks=ranks,
+        exemplar=metrics["exemplar_microseconds"],
+        worker=metrics["worker_microseconds"],
+        round=metrics["round_microseconds"],
+        worst_fit_percent=metrics["worst_fit_percent"],
+    )
+
+
+def network_of(metrics: dict[str, float]) -> Network:
+    return Network(
+        latency=metrics["latency_microseconds"],
+        link_mbits=metrics["link_mbits_per_second"],
+        allreduce=metrics["allreduce_microseconds"],
+        allreduce_byte=1e-3 * metrics["allreduce_nanoseconds_a_byte"],
+        round=metrics["round_microseconds"],
+    )
+
+
+def told(machine: Machine) -> Iterator[str]:
+    """Yield what was measured, in words."""
+    yield f"{machine.title}, {machine.cores} cores; {machine.kernel_id}, {machine.mpi}"
+    for one in machine.speeds:
+        layers = "-".join(map(str, one.layers))
+        yield (
+            f"{layers:16} {one.ranks:3} ranks: {one.exemplar:6.2f} us an exemplar, {one.worker:6.1f} a worker, "
+            f"{one.round:6.1f} a round (within {one.worst_fit_percent:.0f}%)"
+        )
+    yield f"each further rank on a core: {machine.core_shared:.0f} us a round"
+    starts = ", ".join(f"{seconds:.2f} s with {ranks} ranks" for ranks, seconds in machine.start_seconds.items())
+    yield f"start and end: {starts}"
+    if machine.network:
+        found = machine.network
+        yield (
+            f"network: {found.latency:.0f} us, {found.link_mbits:,.0f} Mbit/s; Allreduce {found.allreduce:.0f} us and "
+            f"{1e3 * found.allreduce_byte:.2f} ns a byte"
+        )

@@ -1,0 +1,162 @@
+"""The model: how long a round of training takes, on which hosts, over which network.
+
+A round is a superstep (Valiant 1990, A bridging model for parallel computation): ranks learn, then merge, and the next
+begins when all have the new master. On one host each rank has w workers, one after the other, and
+
+    round = w (B exemplar + worker) + round'                                      (measured: machine.Speed)
+
+Where a core has s > 1 ranks they take turns: the first part takes s times as long, and each further rank on a core
+makes a round longer by `core_shared`. Between hosts sums of n bytes travel, in a ring or by halving and doubling,
+whichever is shorter (Thakur, Rabenseifner and Gropp 2005, Optimization of collective communication operations in
+MPICH), with LogGP's parameters (Alexandrov et al. 1995): l for each message, G + c for each byte, G the link's gap, c
+what the hosts' processors do for it:
+
+    ring:      2 (H - 1) l + 2 (H - 1) / H n (G + c)         halving and doubling:   2 log2(H) l + the same
+
+With --overlap that is under way while the next round is learned: then a round is the longer of the two. Hosts wait for
+the slowest of them, round by round: `simulation` draws how their rounds vary.
+
+What it leaves out: cores of other speeds within a host, links that hosts share beyond a switch with room for all,
+a cluster's other jobs, the short last round of an epoch, evaluation and snapshots.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.prediction.machine import Machine, Network, Speed
+from mpinn.merging import formats
+
+EXEMPLARS = 60_000  # of MNIST's training set
+LIT = 150  # pixels of one of its exemplars
+LEARNED_PIXELS = 717  # of 784, those that any exemplar lights: the others' weights do not travel
+PAPERS = (784, 100, 10)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained."""
+
+    workers: int
+    worker_batch: int
+    layers: tuple[int, ...] = PAPERS
+    overlap: bool = False
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of an epoch."""
+        return math.ceil(EXEMPLARS / (self.workers * self.worker_batch))
+
+    @property
+    def merge_bytes(self) -> int:
+        """Bytes of the sums that travel between hosts."""
+        first, *others = [(n + 1) * m for n, m in pairwise(self.layers)]
+        lit = (min(LEARNED_PIXELS, self.layers[0]) + 1) / (self.layers[0] + 1)
+        size = np.dtype(formats.choose(formats.usual(self.workers), self.workers, self.worker_batch).dtype).itemsize
+        return round(size * (lit * first + sum(others)))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Hosts that are alike."""
+
+    hosts: int
+    ranks: int  # of a host
+    cores: float  # of a host; less than 1 where hosts are no machines of their own
+    link_mbits: float | None = None  # of each host's link; None: as it was measured
+    latency: float | None = None  # microseconds of a short message; None: as it was measured
+
+    @property
+    def size(self) -> int:
+        """Ranks of all hosts."""
+        return self.hosts * self.ranks
+
+
+class Round(NamedTuple):
+    """A round without the variation of hosts, microseconds."""
+
+    learn: float  # of the rank that has most workers
+    host: float  # what a host needs in all, learning included
+    wire: float  # what the merge between hosts needs
+
+
+def round_of(machine: Machine, cluster: Cluster, job: Job) -> Round:
+    """Return what a full round takes."""
+    speed = speed_of(machine, job.layers, min(cluster.ranks, cluster.cores))
+    shared = max(1.0, cluster.ranks / cluster.cores)
+    workers = math.ceil(job.workers / cluster.size)
+    learn = shared * workers * job.worker_batch * speed.exemplar
+    host = learn + shared * workers * speed.worker + speed.round + (shared - 1) * machine.core_shared
+    wire = allreduce(machine, cluster, job.merge_bytes) if cluster.hosts > 1 else 0.0
+    return Round(learn, host, wire)
+
+
+def allreduce(machine: Machine, cluster: Cluster, size: int) -> float:
+    """Return the microseconds of an Allreduce of so many bytes between hosts, and of what a round has more of it."""
+    network, hosts = machine.network, cluster.hosts
+    assert network is not None
+    slower = 0.0 if cluster.latency is None else cluster.latency - network.latency
+    message = max(0.0, network.allreduce / 2 + slower)  # two hosts send two messages, of n / 2 bytes each
+    processors = max(0.0, network.allreduce_byte - gap(network.link_mbits))
+    byte = gap(cluster.link_mbits or network.link_mbits) + max(1.0, cluster.ranks / cluster.cores) * processors
+    steps = min(2 * (hosts - 1), 2 * math.log2(hosts))
+    return steps * message + 2 * (hosts - 1) / hosts * size * byte + in_training(machine, network)
+
+
+def gap(mbits: float) -> float:
+    """Return the microseconds of a byte on a link."""
+    return 8 / mbits
+
+
+def in_training(machine: Machine, network: Network) -> float:
+    """Return what a round of two hosts takes longer than that of one and an Allreduce: they come to it one by one."""
+    size = Job(2, 100).merge_bytes
+    alone = network.allreduce + size * network.allreduce_byte
+    return max(0.0, network.round - machine.speeds[0].round - alone)
+
+
+def speed_of(machine: Machine, layers: tuple[int, ...], ranks: float) -> Speed:
+    """Return the times for a network on so many ranks of a host with a core each, measured or between measured ones."""
+    same = sorted((one for one in machine.speeds if one.layers == layers), key=lambda one: one.ranks)
+    papers = sorted(
+        (one for one in machine.speeds if one.layers == machine.speeds[0].layers), key=lambda one: one.ranks
+    )
+    one = next((speed for speed in same if speed.ranks == 1), None) or of_layers(machine, layers)
+    known = same if len(same) > 1 else papers
+    base = known[0]
+
+    def at(name: str) -> float:
+        xs = np.log2([speed.ranks for speed in known])
+        ratios = [getattr(speed, name) / max(getattr(base, name), 1e-9) for speed in known]
+        return float(getattr(one, name) * np.interp(np.log2(max(ranks, 1)), xs, ratios))
+
+    times = {name: at(name) for name in ("exemplar", "worker", "round")}
+    return Speed(layers=layers, ranks=max(1, int(ranks)), worst_fit_percent=one.worst_fit_percent, **times)
+
+
+def of_layers(machine: Machine, layers: tuple[int, ...]) -> Speed:
+    """Return the times on one rank for a network that was not measured: by its weights, and those an exemplar meets."""
+    known = [speed for speed in machine.speeds if speed.ranks == 1]
+
+    def line(name: str, size: list[float], at: float) -> float:
+        terms = np.stack([np.ones(len(size)), np.array(size)], axis=1)
+        found = np.linalg.lstsq(terms, np.array([getattr(speed, name) for speed in known]), rcond=None)[0]
+        return float(max(found @ [1, at], 0.0))
+
+    met, weights = [weights_met(speed.layers) for speed in known], [parameters(speed.layers) for speed in known]
+    times = {"exemplar": line("exemplar", met, weights_met(layers))}
+    times |= {name: line(name, weights, parameters(layers)) for name in ("worker", "round")}
+    return Speed(layers=layers, ranks=1, worst_fit_percent=0.0, **times)
+
+
+def weights_met(layers: tuple[int, ...]) -> float:
+    """Return how many weights an exemplar of MNIST meets: dark pixels' are left alone."""
+    lit = LIT / 784 * layers[0]
+    return float(sum(n * m for n, m in pairwise((lit, *layers[1:]))))
+
+
+def parameters(layers: tuple[int, ...]) -> float:
+    return float(sum((n + 1) * m for n, m in pairwise(layers)))

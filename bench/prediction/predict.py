@@ -1,0 +1,227 @@
+"""`bench predict`: how long training would take on hosts like a calibrated one, and where more of them stop paying."""
+
+import argparse
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.prediction import calibrate, machine, model
+from bench.prediction.machine import Machine
+from bench.prediction.model import Cluster, Job
+from bench.prediction.simulation import Predicted, predict
+from mpinn.hosts import library
+from mpinn.hosts.profile import Profile
+from mpinn.merging import law, worker_batch
+from mpinn.merging.worker_batch import MergeCost
+from mpinn.system import files, terminal
+from mpinn.system.errors import UsageError
+from mpinn.system.terminal import Table
+
+# To 97 % of MNIST's test set, where block momentum's law holds: median, lowest and highest of 35 runs, five seeds each
+# of seven ways (bench/results/xeon-vm/merge). `model.PAPERS`, quadratic loss.
+EPOCHS_TO_97 = (7, 5, 8)
+PAYS = 1.1  # times as fast, that twice as many hosts must be at least
+MOST_HOSTS = 2**20
+NETWORK = re.compile(r"(\d+(?:\.\d+)?)(mbit|gbit)")
+FIRST_BATCH = 100
+
+
+class Point(NamedTuple):
+    """A number of hosts, and what was predicted for them."""
+
+    cluster: Cluster
+    job: Job
+    found: Predicted
+    speedup: float  # over one rank
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="how long training would take on a cluster",
+        description="Predict the time of an epoch with block momentum over hosts like one that `bench calibrate` has "
+        "measured: 1, 2, 4 and so on. bench/prediction/model.py says how, and what it leaves out.",
+    )
+    number = whole
+    parser.add_argument("--machine", type=Path, metavar="FILE", help="its calibration (default: this machine's)")
+    parser.add_argument("--profile", metavar="NAME", help="host profile: its cores and its network")
+    parser.add_argument(
+        "--exemplar-microseconds", type=positive, metavar="US", help="the hosts are slower or faster: this is stated"
+    )
+    parser.add_argument("--hosts", type=number, default=16, metavar="N", help="up to so many (default: 16)")
+    parser.add_argument("--ranks", type=number, metavar="N", help="of each host (default: its cores)")
+    parser.add_argument("--cores", type=positive, metavar="N", help="of each host (default: the machine's)")
+    parser.add_argument("--network", type=network, metavar="RATE", help="of each link, as 100mbit or 2.5gbit")
+    parser.add_argument("--latency", type=positive, metavar="US", help="of a short message (default: as calibrated)")
+    parser.add_argument("--workers", type=number, metavar="N", help="logical workers (default: one a rank)")
+    parser.add_argument("--worker-batch", default="auto", metavar="N|auto", help="exemplars between two merges")
+    parser.add_argument(
+        "--layers", type=number, nargs="+", default=model.PAPERS, metavar="UNITS", help="of the network"
+    )
+    parser.add_argument("--overlap", action="store_true", help="let a merge travel while the next round is learned")
+    parser.add_argument("--watts", type=positive, metavar="W", help="power of a host under load, as you measured it")
+    parser.add_argument("--figure", type=Path, metavar="SVG", help="draw speedup over hosts")
+    parser.set_defaults(command=command)
+
+
+def whole(text: str) -> int:
+    """Return a whole number above 0. Raises argparse.ArgumentTypeError."""
+    if not text.isdecimal() or not 0 < int(text[:20]) <= MOST_HOSTS:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MOST_HOSTS:,}, got {text!r}")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Return a number above 0. Raises argparse.ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e12:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def network(text: str) -> float:
+    """Return a rate in Mbit/s. Raises argparse.ArgumentTypeError."""
+    found = NETWORK.fullmatch(text)
+    if found is None or float(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"expected a rate such as 100mbit or 2.5gbit, got {text!r}")
+    return float(found[1]) * (1000 if found[2] == "gbit" else 1)
+
+
+def command(asked: argparse.Namespace) -> int:
+    """Print what is predicted; return the exit status. Raises UsageError, MpinnError."""
+    profile = library.find(asked.profile) if asked.profile else None
+    host = machine_of(asked, profile)
+    counts = [2**power for power in range(asked.hosts.bit_length()) if 2**power < asked.hosts] + [asked.hosts]
+    if asked.hosts > 1 and host.network is None:
+        raise UsageError(
+            f"{host.title}: the network between hosts was not measured; calibrate with --hostfile, or give --hosts 1"
+        )
+    points = [point(asked, host, profile, hosts) for hosts in counts]
+    terminal.show(table(asked, host, points))
+    for line in words(asked, host, points):
+        print(line)
+    if asked.figure:
+        draw(asked.figure, points)
+    return 0
+
+
+def machine_of(asked: argparse.Namespace, profile: Profile | None) -> Machine:
+    """Return the kind of host that is asked for. Raises UsageError."""
+    path = asked.machine or calibrate.place()
+    if asked.machine is None and not path.exists():
+        raise UsageError(f"{path}: not there: run python -m bench calibrate first, or give --machine FILE")
+    found = machine.load(path)
+    if profile and asked.exemplar_microseconds is None and asked.machine is None and not library.fits(profile):
+        raise UsageError(
+            f"--profile {profile.name}: this machine is none, and its calibration says nothing of it; run python -m "
+            "bench calibrate on one and give --machine FILE, or state --exemplar-microseconds"
+        )
+    if asked.exemplar_microseconds is None:
+        return found
+    title = profile.title if profile else "a host"
+    stated = f"{title}, stated to take {asked.exemplar_microseconds:g} us an exemplar ({found.title}: measured)"
+    return machine.slowed(found, asked.exemplar_microseconds, stated)
+
+
+def point(asked: argparse.Namespace, host: Machine, profile: Profile | None, hosts: int) -> Point:
+    """Return what is predicted on so many hosts. Raises UsageError."""
+    cores = asked.cores or (profile.machine.cores if profile else host.cores)
+    ranks = asked.ranks or max(1, int(cores))
+    rate = asked.network or (profile.machine.network_mbit if profile else None)
+    cluster = Cluster(hosts, ranks, cores, rate, asked.latency)
+    workers = asked.workers or cluster.size
+    if workers > model.EXEMPLARS:
+        raise UsageError(f"{workers:,} workers, more than MNIST's {model.EXEMPLARS:,} exemplars; give --workers")
+    job = Job(workers, batch_of(asked, host, cluster, workers), tuple(asked.layers), asked.overlap)
+    found = predict(host, cluster, job)
+    alone = predict(host, Cluster(1, 1, cores), job)
+    return Point(cluster, job, found, alone.epoch_seconds / found.epoch_seconds)
+
+
+def batch_of(asked: argparse.Namespace, host: Machine, cluster: Cluster, workers: int) -> int:
+    """Return the worker batch: as given, or as `auto` would choose it there. Raises UsageError."""
+    most = model.EXEMPLARS // workers
+    if asked.worker_batch != "auto":
+        batch = whole_of(asked.worker_batch, "--worker-batch")
+        if batch > most:
+            raise UsageError(f"--worker-batch {batch}: {workers} workers have at most {most} exemplars of MNIST each")
+        return batch
+    learn, rest, wire = model.round_of(
+        host, cluster, Job(workers, min(FIRST_BATCH, most), tuple(asked.layers), asked.overlap)
+    )
+    cost = MergeCost(learn / min(FIRST_BATCH, most), rest - learn + wire, rest - learn if asked.overlap else None)
+    return worker_batch.cheapest(
+        cost, worker_batch.largest("block-momentum", workers, model.EXEMPLARS, asked.overlap), asked.overlap
+    )
+
+
+def whole_of(text: str, option: str) -> int:
+    """Return a whole number above 0. Raises UsageError."""
+    try:
+        return whole(text)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{option}: {error}, or auto") from None
+
+
+def seconds_to_97(point: Point) -> float | None:
+    """Return the seconds to 97 % of the test set; None where no law tells how many epochs that takes."""
+    job = point.job
+    learns = job.workers == 1 or job.worker_batch <= law.of(job.overlap).most_worker_batch(job.workers)
+    return EPOCHS_TO_97[0] * point.found.epoch_seconds if learns and job.layers == model.PAPERS else None
+
+
+def table(asked: argparse.Namespace, host: Machine, points: list[Point]) -> Table:
+    """Return a row a number of hosts."""
+    columns = ["hosts", "ranks", "workers", "batch", "round ms", "epoch s", "5 to 95%", "speedup", "efficiency"]
+    columns += ["balance", "serialisation", "merge", "s to 97%", *(["J to 97%"] if asked.watts else [])]
+    rows = []
+    for one in points:
+        found, soon = one.found, seconds_to_97(one)
+        rows.append(
+            [
+                *map(str, (one.cluster.hosts, one.cluster.size, one.job.workers, one.job.worker_batch)),
+                f"{1e-3 * found.round_microseconds:.3g}",
+                f"{found.epoch_seconds:.3g}",
+                f"{found.low:.3g} to {found.high:.3g}",
+                f"{one.speedup:.1f}",
+                *(f"{value:.2f}" for value in found.efficiency),
+                "not known" if soon is None else f"{soon:.3g}",
+            ]
+        )
+        if asked.watts:
+            rows[-1].append("not known" if soon is None else f"{asked.watts * one.cluster.hosts * soon:.3g}")
+    return Table(f"{host.title}: predicted, not measured", columns, rows)
+
+
+def words(asked: argparse.Namespace, host: Machine, points: list[Point]) -> list[str]:
+    """Return what limits, and where more hosts stop paying."""
+    last = points[-1]
+    said = [f"On {last.cluster.hosts} hosts most of what is not learning goes to this: {last.found.limits}."]
+    paid = points[0]
+    for before, after in pairwise(points):
+        if after.speedup < before.speedup * PAYS ** (after.cluster.hosts / before.cluster.hosts - 1):
+            break
+        paid = after
+    if paid is not last:
+        said.append(f"More than {paid.cluster.hosts} hosts stop paying: twice as many are not a tenth faster.")
+    if any(seconds_to_97(one) is None for one in points):
+        said.append("Seconds to 97% are not known where no law says how many epochs that takes.")
+    said.append(f"Calibrated {host.measured} on {host.processor}: {host.kernel_id}, {host.mpi}.")
+    return said
+
+
+def draw(path: Path, points: list[Point]) -> None:
+    """Draw speedup over hosts. Raises UsageError where the report's packages are missing, MpinnError."""
+    try:
+        from bench.report import figures
+    except ImportError as error:
+        raise UsageError(f"{error}: a figure needs more packages: pip install 'mpinn-bench[bench]'") from None
+    ranks = points[0].cluster.ranks
+    line = figures.Line("predicted", [one.cluster.hosts for one in points], [one.speedup / ranks for one in points])
+    svg = figures.lines([line], "hosts", "speedup over one rank / ranks of a host", ideal=True, log=True)
+    files.write(path, figures.alone(svg).encode())
+    print(path)
