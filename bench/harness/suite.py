@@ -23,18 +23,10 @@ from mpinn.system.schema import entry, read
 
 SUITES = Path(__file__).parents[1] / "suites"
 NAME = r"[a-z0-9][a-z0-9-]{0,63}"
-KINDS = (
-    "speedup",
-    "lines",
-    "growth",
-    "nutshell",
-    "shares",
-    "efficiencies",
-    "bars",
-    "front",
-    "table",
-    "all",
-)  # of figures
+KINDS = (  # of figures
+    *("speedup", "lines", "growth", "nutshell", "shares", "efficiencies", "predicted", "timeline"),
+    *("bars", "front", "table", "all"),
+)
 PROGRAM = r"train|[a-z_]+(\.[a-z_]+)*"
 OF_ALL = ("repeats", "ranks", "workers")  # what --set changes in every experiment
 # Options that bench gives every training run itself.

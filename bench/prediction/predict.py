@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.prediction import calibrate, machine, model
+from bench.prediction import calibrate, machine, model, papers_hosts
 from bench.prediction.machine import Machine
 from bench.prediction.model import Cluster, Job
 from bench.prediction.simulation import Predicted, predict
@@ -61,6 +61,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--overlap", action="store_true", help="let a merge travel while the next round is learned")
     parser.add_argument("--watts", type=positive, metavar="W", help="power of a host under load, as you measured it")
+    parser.add_argument(
+        "--published", action="store_true", help="predict the speedups that were published of other hosts instead"
+    )
     parser.add_argument("--figure", type=Path, metavar="SVG", help="draw speedup over hosts")
     parser.set_defaults(command=command)
 
@@ -95,6 +98,9 @@ def command(asked: argparse.Namespace) -> int:
     """Print what is predicted; return the exit status. Raises UsageError, MpinnError."""
     profile = library.find(asked.profile) if asked.profile else None
     host = machine_of(asked, profile)
+    if asked.published:
+        terminal.show(papers_hosts.table(host))
+        return 0
     counts = [2**power for power in range(asked.hosts.bit_length()) if 2**power < asked.hosts] + [asked.hosts]
     if asked.hosts > 1 and host.network is None:
         raise UsageError(

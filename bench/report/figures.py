@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 INK = "#010203"  # stands for currentColor
 COLOURS = ("#3b82c4", "#d9822b", "#3f9c5a", "#c2528b", "#8a6fd1", "#8c8c2b", "#2ba3a3", "#b05a3c")  # on light and dark
@@ -55,7 +54,7 @@ def marks(found: dict[str, list[tuple[float, float]]]) -> list[Line]:
 
 
 def lines(drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool = False) -> str:
-    """Return a figure of curves. With `ideal`, the line on which y equals x."""
+    """Return a figure of curves. With `ideal`, the line on which y equals x; with `log`, x is logarithmic, or both."""
     with matplotlib.rc_context(STYLE):
         figure, axes = empty(x, y)
         for number, line in enumerate(drawn):
@@ -66,13 +65,16 @@ def lines(drawn: Sequence[Line], x: str, y: str, ideal: bool = False, log: bool 
                 axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
         points = sorted({value for line in drawn for value in line.x})
         if ideal:
-            curve = np.linspace(points[0], points[-1], 100)  # not straight where x is logarithmic
-            axes.plot(curve, curve, ":", color=INK, alpha=0.6, label="ideal")
-            axes.set_ylim(0, max(2.0, 1.2 * max(value for line in drawn for value in (*line.y, *line.high))))
+            axes.plot(points, points, ":", color=INK, alpha=0.6, label="ideal")
+            most = max(2.0, 1.2 * max(value for line in drawn for value in (*line.y, *line.high)))
+            axes.set_ylim(min((1.0, *(value for line in drawn for value in (*line.y, *line.low)))) / 1.2, most)
         if log:
             axes.set_xscale("log", base=2)
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            if ideal:
+                axes.set_yscale("log", base=2)  # so that the ideal is straight
+            for axis in (axes.xaxis, axes.yaxis) if ideal else (axes.xaxis,):
+                axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axis.set_minor_formatter(NullFormatter())
         if len(points) <= 8:
             axes.set_xticks(points)
         columns = 1 if max(len(line.label) for line in drawn) > LONG else 2

@@ -18,6 +18,7 @@ from bench.report.efficiencies import efficiencies
 from bench.report.figures import Line
 from bench.report.front import front
 from bench.report.growth import growth, nutshell
+from bench.report.predicted import predicted
 from bench.report.speedup import speedup
 from mpinn.parallel.phases import PHASES
 
@@ -128,6 +129,7 @@ KINDS = {
     "nutshell": nutshell,
     "shares": shares,
     "efficiencies": efficiencies,
+    "predicted": predicted,
     "bars": compared,
     "front": front,
     "table": tabled,

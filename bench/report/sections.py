@@ -14,6 +14,7 @@ from mpinn.system.schema import read
 
 CONTRADICTIONS = (LookupError, TypeError, ValueError, ArithmeticError)  # between plan and records
 TABLES = ("table", "all", "nutshell")  # kinds of figure that draw nothing
+SAY_WHY = ("predicted", "timeline")  # that say themselves why there is nothing to draw
 
 
 class Section(NamedTuple):
@@ -62,7 +63,7 @@ def section(name: str, anchor: str, title: str, figure: Figure, hosts: list[tupl
             f"{hosts[0][1].directory}: the records of {name} do not have what its figure shows ({error!r}); "
             "restore records.jsonl and plan.json, or measure it again"
         ) from None
-    if not svg and figure.kind not in TABLES:
+    if not svg and figure.kind not in (*TABLES, *SAY_WHY):
         notes.append("Nothing could be drawn: no right result was recorded.")
     if figure.paper and not figure.published:
         notes.append("No numbers for this are quoted from the paper, so no published values are shown.")

@@ -313,3 +313,16 @@ def test_more_hosts_never_pay_where_one_has_all_workers() -> None:
     said = predict.words(None, HOST, points)  # type: ignore[arg-type]
     assert any(line.startswith("More than 1 hosts stop paying") for line in said)
     assert math.isfinite(points[0].found.epoch_seconds)
+
+
+def test_published_hosts_are_as_slow_as_their_epoch_of_one_worker(tmp_path: Path) -> None:
+    ran = bench_predict("--machine", written(tmp_path), "--published")
+    assert ran.returncode == 0, ran.stderr
+    rows = {tuple(line.split()[-4:-2]): line.split()[-2:] for line in ran.stdout.splitlines()[2:]}
+    assert set(rows) == {("4", "2.52"), ("4", "3.20"), ("8", "4.32"), ("16", "4.98")}
+    host = machine.slowed(HOST, 1e6 * 142.33 / 60_000, "i7")
+    one, four = (simulation.predict(host, Cluster(1, n, 2), Job(n, 100)).epoch_seconds for n in (1, 4))
+    assert one == pytest.approx(
+        142.33 * (1 + 160 / 400), rel=0.01
+    )  # an exemplar takes 1/60,000 of the epoch, and merges
+    assert rows["4", "2.52"] == [f"{one / four:.2f}", f"{100 * (one / four / 2.52 - 1):+.0f}%"]

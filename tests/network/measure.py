@@ -41,11 +41,16 @@ def measure(names: list[str], rate: str, changes: list[str], out: Path) -> int:
     command += [word for change in changes for word in ("--set", change)]
     as_user = ["su", "-", "mpinn", "-c", f"cd {HOME}/current; {shlex.join(command)}"]
     status = subprocess.run([SCRIPT, "in", names[0], *as_user], stdin=subprocess.DEVNULL).returncode
+    fetched(names[0], there, out)
+    return status
+
+
+def fetched(host: str, there: str, out: Path, what: str = ".") -> None:
+    """Copy what is in a directory of a host."""
     out.mkdir(parents=True, exist_ok=True)
-    pack = [SCRIPT, "in", names[0], "tar", "-C", there, "-c", "."]
+    pack = [SCRIPT, "in", host, "tar", "-C", there, "-c", what]
     packed = subprocess.run(pack, stdout=subprocess.PIPE, check=True).stdout
     subprocess.run(["tar", "-C", out, "-x", "--no-same-owner"], input=packed, check=True)
-    return status
 
 
 if __name__ == "__main__":
