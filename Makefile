@@ -85,7 +85,7 @@ test-slow: $(VENV)/.test-installed
 test-system: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
-	python -m pytest --quiet tests/processors tests/deployment tests/browser
+	python -m pytest --quiet tests/processors tests/deployment tests/browser tests/simgrid
 
 test-faults: $(VENV)/.system-installed
 	@$(ACTIVATE)

@@ -16,8 +16,10 @@ what the hosts' processors do for it:
 With --overlap that is under way while the next round is learned: then a round is the longer of the two. Hosts wait for
 the slowest of them, round by round: `simulation` draws how their rounds vary.
 
-What it leaves out: cores of other speeds within a host, links that hosts share beyond a switch with room for all,
-a cluster's other jobs, the short last round of an epoch, evaluation and snapshots.
+Where a switch has no room for all of its links, SimGrid simulates the messages instead (`simgrid_allreduce`).
+
+What it leaves out: cores of other speeds within a host, networks of several switches, a cluster's other jobs, the short
+last round of an epoch, evaluation and snapshots.
 """
 
 import math
@@ -27,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.prediction.machine import Machine, Network, Speed
+from bench.prediction.machine import Machine, Speed
 from mpinn.merging import formats
 
 EXEMPLARS = 60_000  # of MNIST's training set
@@ -83,27 +85,41 @@ class Round(NamedTuple):
     wire: float  # what the merge between hosts needs
 
 
-def round_of(machine: Machine, cluster: Cluster, job: Job) -> Round:
-    """Return what a full round takes."""
+class Links(NamedTuple):
+    """What messages between hosts take, microseconds."""
+
+    message: float  # each
+    byte: float  # and each byte of it, the processors' work included
+
+
+def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | None = None) -> Round:
+    """Return what a full round takes; allreduce: microseconds between hosts, where they are not by formula."""
     speed = speed_of(machine, job.layers, min(cluster.ranks, cluster.cores))
     shared = max(1.0, cluster.ranks / cluster.cores)
     workers = math.ceil(job.workers / cluster.size)
     learn = shared * workers * job.worker_batch * speed.exemplar
     host = learn + shared * workers * speed.worker + speed.round + (shared - 1) * machine.core_shared
-    wire = allreduce(machine, cluster, job.merge_bytes) if cluster.hosts > 1 else 0.0
-    return Round(learn, host, wire)
+    if cluster.hosts == 1:
+        return Round(learn, host, 0.0)
+    alone = by_formula(links(machine, cluster), cluster.hosts, job.merge_bytes) if allreduce is None else allreduce
+    return Round(learn, host, alone + in_training(machine))
 
 
-def allreduce(machine: Machine, cluster: Cluster, size: int) -> float:
-    """Return the microseconds of an Allreduce of so many bytes between hosts, and of what a round has more of it."""
-    network, hosts = machine.network, cluster.hosts
+def links(machine: Machine, cluster: Cluster) -> Links:
+    """Return what messages take on the cluster's links; machine.network is known."""
+    network = machine.network
     assert network is not None
     slower = 0.0 if cluster.latency is None else cluster.latency - network.latency
     message = max(0.0, network.allreduce / 2 + slower)  # two hosts send two messages, of n / 2 bytes each
     processors = max(0.0, network.allreduce_byte - gap(network.link_mbits))
-    byte = gap(cluster.link_mbits or network.link_mbits) + max(1.0, cluster.ranks / cluster.cores) * processors
+    shared = max(1.0, cluster.ranks / cluster.cores)
+    return Links(message, gap(cluster.link_mbits or network.link_mbits) + shared * processors)
+
+
+def by_formula(links: Links, hosts: int, size: int) -> float:
+    """Return the microseconds of an Allreduce of so many bytes."""
     steps = min(2 * (hosts - 1), 2 * math.log2(hosts))
-    return steps * message + 2 * (hosts - 1) / hosts * size * byte + in_training(machine, network)
+    return steps * links.message + 2 * (hosts - 1) / hosts * size * links.byte
 
 
 def gap(mbits: float) -> float:
@@ -111,10 +127,11 @@ def gap(mbits: float) -> float:
     return 8 / mbits
 
 
-def in_training(machine: Machine, network: Network) -> float:
+def in_training(machine: Machine) -> float:
     """Return what a round of two hosts takes longer than that of one and an Allreduce: they come to it one by one."""
-    size = Job(2, 100).merge_bytes
-    alone = network.allreduce + size * network.allreduce_byte
+    network = machine.network
+    assert network is not None
+    alone = network.allreduce + Job(2, 100).merge_bytes * network.allreduce_byte
     return max(0.0, network.round - machine.speeds[0].round - alone)
 
 

@@ -1,7 +1,10 @@
 """`bench predict`: how long training would take on hosts like a calibrated one, and where more of them stop paying."""
 
 import argparse
+import json
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +20,7 @@ from mpinn.merging.worker_batch import MergeCost
 from mpinn.system import files, terminal
 from mpinn.system.errors import UsageError
 from mpinn.system.terminal import Table
+from mpinn.system.words import counted
 
 # To 97 % of MNIST's test set, where block momentum's law holds: median, lowest and highest of 35 runs, five seeds each
 # of seven ways (bench/results/xeon-vm/merge). `model.PAPERS`, quadratic loss.
@@ -25,6 +29,7 @@ PAYS = 1.1  # times as fast, that twice as many hosts must be at least
 MOST_HOSTS = 2**20
 NETWORK = re.compile(r"(\d+(?:\.\d+)?)(mbit|gbit)")
 FIRST_BATCH = 100
+SIMGRID = Path(__file__).with_name("simgrid_allreduce.py")
 
 
 class Point(NamedTuple):
@@ -53,6 +58,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--ranks", type=number, metavar="N", help="of each host (default: its cores)")
     parser.add_argument("--cores", type=positive, metavar="N", help="of each host (default: the machine's)")
     parser.add_argument("--network", type=network, metavar="RATE", help="of each link, as 100mbit or 2.5gbit")
+    parser.add_argument(
+        "--switch", type=network, metavar="RATE", help="of all links together: SimGrid simulates how they share it"
+    )
     parser.add_argument("--latency", type=positive, metavar="US", help="of a short message (default: as calibrated)")
     parser.add_argument("--workers", type=number, metavar="N", help="logical workers (default: one a rank)")
     parser.add_argument("--worker-batch", default="auto", metavar="N|auto", help="exemplars between two merges")
@@ -106,7 +114,8 @@ def command(asked: argparse.Namespace) -> int:
         raise UsageError(
             f"{host.title}: the network between hosts was not measured; calibrate with --hostfile, or give --hosts 1"
         )
-    points = [point(asked, host, profile, hosts) for hosts in counts]
+    planned = [plan(asked, host, profile, hosts) for hosts in counts]
+    points = predicted(host, planned, simulated(host, planned, asked.switch) if asked.switch else {})
     terminal.show(table(asked, host, points))
     for line in words(asked, host, points):
         print(line)
@@ -133,8 +142,8 @@ def machine_of(asked: argparse.Namespace, profile: Profile | None) -> Machine:
     return machine.slowed(found, asked.exemplar_microseconds, stated)
 
 
-def point(asked: argparse.Namespace, host: Machine, profile: Profile | None, hosts: int) -> Point:
-    """Return what is predicted on so many hosts. Raises UsageError."""
+def plan(asked: argparse.Namespace, host: Machine, profile: Profile | None, hosts: int) -> tuple[Cluster, Job]:
+    """Return so many hosts, and what they train. Raises UsageError."""
     cores = asked.cores or (profile.machine.cores if profile else host.cores)
     ranks = asked.ranks or max(1, int(cores))
     rate = asked.network or (profile.machine.network_mbit if profile else None)
@@ -142,10 +151,40 @@ def point(asked: argparse.Namespace, host: Machine, profile: Profile | None, hos
     workers = asked.workers or cluster.size
     if workers > model.EXEMPLARS:
         raise UsageError(f"{workers:,} workers, more than MNIST's {model.EXEMPLARS:,} exemplars; give --workers")
-    job = Job(workers, batch_of(asked, host, cluster, workers), tuple(asked.layers), asked.overlap)
-    found = predict(host, cluster, job)
-    alone = predict(host, Cluster(1, 1, cores), job)
-    return Point(cluster, job, found, alone.epoch_seconds / found.epoch_seconds)
+    return cluster, Job(workers, batch_of(asked, host, cluster, workers), tuple(asked.layers), asked.overlap)
+
+
+def predicted(host: Machine, planned: list[tuple[Cluster, Job]], allreduces: dict[int, float]) -> list[Point]:
+    """Return what is predicted; allreduces: microseconds by hosts, where they are not by formula."""
+    points = []
+    for cluster, job in planned:
+        found = predict(host, cluster, job, allreduces.get(cluster.hosts))
+        alone = predict(host, Cluster(1, 1, cluster.cores), job)
+        points.append(Point(cluster, job, found, alone.epoch_seconds / found.epoch_seconds))
+    return points
+
+
+def simulated(host: Machine, planned: list[tuple[Cluster, Job]], switch: float) -> dict[int, float]:
+    """Return the microseconds of an Allreduce by hosts, as SimGrid has them; switch: Mbit/s of all links together.
+
+    Raises UsageError where SimGrid is not installed.
+    """
+    several = [(cluster, job) for cluster, job in planned if cluster.hosts > 1]
+    if not several:
+        return {}
+    links = model.links(host, several[0][0])
+    asked = {
+        "sizes": [[cluster.hosts, job.merge_bytes] for cluster, job in several],
+        "message": 1e-6 * links.message,
+        "link": 1e6 / links.byte,
+        "switch": 1e6 / model.gap(switch),
+    }
+    for python in (sys.executable, "/usr/bin/python3"):
+        ran = subprocess.run([python, SIMGRID], input=json.dumps(asked), capture_output=True, text=True)
+        if ran.returncode == 0:
+            seconds = json.loads(ran.stdout.splitlines()[-1])
+            return {cluster.hosts: 1e6 * one for (cluster, _), one in zip(several, seconds, strict=True)}
+    raise UsageError("--switch needs SimGrid: apt install python3-simgrid, or leave it out")
 
 
 def batch_of(asked: argparse.Namespace, host: Machine, cluster: Cluster, workers: int) -> int:
@@ -176,7 +215,9 @@ def whole_of(text: str, option: str) -> int:
 def seconds_to_97(point: Point) -> float | None:
     """Return the seconds to 97 % of the test set; None where no law tells how many epochs that takes."""
     job = point.job
-    learns = job.workers == 1 or job.worker_batch <= law.of(job.overlap).most_worker_batch(job.workers)
+    limits = law.of(job.overlap)
+    most = limits.most_scale(job.workers) * limits.memory  # workers^2 x worker batch
+    learns = job.workers == 1 or job.workers**2 * job.worker_batch <= most
     return EPOCHS_TO_97[0] * point.found.epoch_seconds if learns and job.layers == model.PAPERS else None
 
 
@@ -206,14 +247,16 @@ def table(asked: argparse.Namespace, host: Machine, points: list[Point]) -> Tabl
 def words(asked: argparse.Namespace, host: Machine, points: list[Point]) -> list[str]:
     """Return what limits, and where more hosts stop paying."""
     last = points[-1]
-    said = [f"On {last.cluster.hosts} hosts most of what is not learning goes to this: {last.found.limits}."]
+    said = [f"On {counted(last.cluster.hosts, 'host')} most of what is not learning goes to this: {last.found.limits}."]
     paid = points[0]
     for before, after in pairwise(points):
         if after.speedup < before.speedup * PAYS ** (after.cluster.hosts / before.cluster.hosts - 1):
             break
         paid = after
     if paid is not last:
-        said.append(f"More than {paid.cluster.hosts} hosts stop paying: twice as many are not a tenth faster.")
+        said.append(
+            f"Beyond {counted(paid.cluster.hosts, 'host')} more stop paying: twice as many are not a tenth faster."
+        )
     if any(seconds_to_97(one) is None for one in points):
         said.append("Seconds to 97% are not known where no law says how many epochs that takes.")
     said.append(f"Calibrated {host.measured} on {host.processor}: {host.kernel_id}, {host.mpi}.")

@@ -24,11 +24,14 @@ class Predicted(NamedTuple):
     limits: str  # what takes most of the time that is not learning
 
 
-def predict(machine: Machine, cluster: Cluster, job: Job, seed: int = 0) -> Predicted:
-    """Return what an epoch takes, from EPOCHS simulated ones (fewer where hosts are very many)."""
-    learn, host, wire = model.round_of(machine, cluster, job)
+def predict(machine: Machine, cluster: Cluster, job: Job, allreduce: float | None = None) -> Predicted:
+    """Return what an epoch takes, from EPOCHS simulated ones (fewer where hosts are very many).
+
+    allreduce: microseconds between hosts, where they are not by formula.
+    """
+    learn, host, wire = model.round_of(machine, cluster, job, allreduce)
     epochs = int(np.clip(MOST_DRAWN // (job.rounds * cluster.hosts), 1, EPOCHS))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     quantiles = np.linspace(0, 1, len(machine.variation))
     slowest, mean = np.empty((epochs, job.rounds)), np.empty((epochs, job.rounds))
     for epoch in range(epochs):

@@ -94,22 +94,20 @@ def test_two_hosts_take_what_was_measured_between_two() -> None:
     alone = 100 + 0.010 * job.merge_bytes
     assert model.round_of(HOST, cluster, job).wire == pytest.approx(max(alone, 1850 - 100))
     quick = dataclasses.replace(HOST, network=dataclasses.replace(NETWORK, round=1.0))
-    assert model.allreduce(quick, cluster, job.merge_bytes) == pytest.approx(alone)
+    assert model.round_of(quick, cluster, job).wire == pytest.approx(alone)
+    assert model.round_of(quick, cluster, job, allreduce=7.0).wire == 7.0
 
 
 def test_another_link_has_its_own_gap_and_the_same_processors() -> None:
-    quick = dataclasses.replace(HOST, network=dataclasses.replace(NETWORK, round=1.0))
-    found = model.allreduce(quick, Cluster(2, 1, 4, link_mbits=100.0), 100_000)
-    assert found == pytest.approx(100 + 100_000 * (0.08 + 0.002))  # 8 ns a byte of the link then, 2 of the processors
-    later = model.allreduce(quick, Cluster(2, 1, 4, latency=80.0), 100_000)
-    assert later == pytest.approx(2 * (50 + 50) + 100_000 * 0.010)
+    assert model.links(HOST, Cluster(2, 1, 4, link_mbits=100.0)) == pytest.approx((50, 0.08 + 0.002))  # 8 / 1000 then
+    assert model.links(HOST, Cluster(2, 1, 4, latency=80.0)) == pytest.approx((50 + 50, 0.010))
+    assert model.links(HOST, Cluster(2, 1, 0.5)) == pytest.approx((50, 0.008 + 2 * 0.002))
 
 
 @given(st.integers(1, 10), st.floats(1e2, 1e7))
 def test_bytes_of_a_merge_are_the_least_and_messages_few(power: int, size: float) -> None:
     hosts = 2**power
-    network = dataclasses.replace(NETWORK, round=1.0)
-    found = model.allreduce(dataclasses.replace(HOST, network=network), Cluster(hosts, 1, 4), int(size))
+    found = model.by_formula(model.Links(50, 0.010), hosts, int(size))
     assert found == pytest.approx(2 * power * 50 + 2 * (hosts - 1) / hosts * int(size) * 0.010)
 
 
@@ -252,7 +250,7 @@ def test_the_command_tells_every_number_of_hosts_and_where_more_stop_paying(tmp_
     rows = [line.split() for line in lines[2:8]]
     assert [row[0] for row in rows] == ["1", "2", "4", "8", "16", "24"]
     assert [row[1] for row in rows] == ["4", "8", "16", "32", "64", "96"]
-    assert "hosts stop paying: twice as many are not a tenth faster" in ran.stdout
+    assert " more stop paying: twice as many are not a tenth faster" in ran.stdout
     assert figure.read_text().startswith("<?xml")
 
 
@@ -265,6 +263,8 @@ def test_seconds_to_97_are_told_only_where_a_law_tells_the_epochs(tmp_path: Path
     assert float(row[-1]) == pytest.approx(70 * found.epoch_seconds, rel=0.01)
     beyond = bench_predict("--machine", path, "--hosts", "1", "--workers", "16", "--worker-batch", "1000").stdout
     assert "not known" in beyond.splitlines()[2]
+    many = bench_predict("--machine", path, "--hosts", "1", "--ranks", "4", "--workers", "512").stdout
+    assert "not known" in many.splitlines()[2]  # even a worker batch of 1 is beyond the law
     other = bench_predict("--machine", path, "--hosts", "1", "--layers", "784", "300", "10").stdout
     assert "not known" in other.splitlines()[2]
 
@@ -311,7 +311,7 @@ def test_more_hosts_never_pay_where_one_has_all_workers() -> None:
         for hosts, s in ((1, 3.0), (2, 3.1), (4, 3.1))
     ]
     said = predict.words(None, HOST, points)  # type: ignore[arg-type]
-    assert any(line.startswith("More than 1 hosts stop paying") for line in said)
+    assert any(line.startswith("Beyond 1 host more stop paying") for line in said)
     assert math.isfinite(points[0].found.epoch_seconds)
 
 
@@ -326,3 +326,11 @@ def test_published_hosts_are_as_slow_as_their_epoch_of_one_worker(tmp_path: Path
         142.33 * (1 + 160 / 400), rel=0.01
     )  # an exemplar takes 1/60,000 of the epoch, and merges
     assert rows["4", "2.52"] == [f"{one / four:.2f}", f"{100 * (one / four / 2.52 - 1):+.0f}%"]
+
+
+def test_without_simgrid_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = tmp_path / "none.py"
+    nowhere.write_text("import sys; sys.exit(3)")
+    monkeypatch.setattr(predict, "SIMGRID", nowhere)
+    with pytest.raises(UsageError, match="--switch needs SimGrid: apt install python3-simgrid"):
+        main(["predict", "--machine", str(written(tmp_path)), "--switch", "10gbit"])
