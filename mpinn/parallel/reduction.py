@@ -11,6 +11,7 @@ from mpinn.merging.master import Master
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.stop_requests import SLOTS, Requests
+from mpinn.parallel.timeline import Kind, Timeline
 from mpinn.parallel.travelling import Travelling
 
 NOTES = SLOTS + EXPONENTS  # numbers that are added up beside the terms: see `Notes`
@@ -74,17 +75,24 @@ class Reduction:
         round_: Round,
         overlap: bool,
         travelling: Travelling | None,
+        timeline: Timeline,
     ) -> None:
         """comm: those that add up, None for a rank that has no part in it; travelling: None where all sums travel."""
-        self.comm, self.sums, self.round = comm, sums, round_
+        self.comm, self.sums, self.round, self.timeline = comm, sums, round_, timeline
         self.travelling = travelling
         self.sent = travelling.pack(sums) if travelling else sums
         self.request = comm.Iallreduce(MPI.IN_PLACE, self.sent) if comm is not None and overlap else None
+        self.departure = timeline.depart() if self.request is not None else None
 
     def progress(self) -> None:
         """Let MPI go on with it."""
-        if self.request is not None:
-            self.request.Test()
+        if self.request is not None and self.request.Test() and self.departure:
+            self.arrive()
+
+    def arrive(self) -> None:
+        if self.departure:
+            self.timeline.arrive(self.departure)
+            self.departure = None
 
     def wait(self) -> float:
         """Return once `sums` is of all ranks: after how many seconds."""
@@ -95,6 +103,10 @@ class Reduction:
             self.comm.Allreduce(MPI.IN_PLACE, self.sent)
         else:
             self.request.Wait()
+            self.arrive()
         if self.travelling:
             self.travelling.unpack(self.sums)
-        return perf_counter() - start
+        waited = perf_counter() - start
+        if self.timeline.active:
+            self.timeline.note(Kind.WAITING, start, start + waited)
+        return waited
