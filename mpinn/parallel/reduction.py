@@ -99,14 +99,15 @@ class Reduction:
         if self.comm is None:
             return 0.0
         start = perf_counter()
-        if self.request is None:
-            self.comm.Allreduce(MPI.IN_PLACE, self.sent)
-        else:
-            self.request.Wait()
-            self.arrive()
-        if self.travelling:
-            self.travelling.unpack(self.sums)
-        waited = perf_counter() - start
-        if self.timeline.active:
-            self.timeline.note(Kind.WAITING, start, start + waited)
-        return waited
+        try:
+            if self.request is None:
+                self.comm.Allreduce(MPI.IN_PLACE, self.sent)
+            else:
+                self.request.Wait()
+                self.arrive()
+            if self.travelling:
+                self.travelling.unpack(self.sums)
+        finally:  # where a rank was lost, too
+            if self.timeline.active:
+                self.timeline.note(Kind.WAITING, start, perf_counter())
+        return perf_counter() - start

@@ -82,7 +82,7 @@ def events(of: RankSpans, zero: float, lost: Mapping[int, str]) -> Iterator[str]
             yield complete(name, category, start, end, f'{args},"exemplars":{exemplars}')
             yield complete("thinking", category, start, thinking, args)
             yield complete("training", category, thinking, training, args)
-            yield complete("storing", category, training, end, args)
+            yield complete("rest", category, training, end, args)
         elif kind == Kind.UNDER_WAY:
             merge = f'"name":"merge of rank {of.rank} under way","cat":"{category}","id":"rank {of.rank}",{place}'
             yield f'{{{merge},"ph":"b","ts":{start},"args":{{{args},"rank":{of.rank}}}}}'
