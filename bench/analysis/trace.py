@@ -25,7 +25,7 @@ MOST_RANKS = 2**20
 CHUNK = 2**13  # spans, of Python objects at once
 
 HEAD, END = b'{"displayTimeUnit": "ms", "otherData": ', b"]}"
-PARTS = ("thinking", "training", "rest")  # of learning, one after the other
+PARTS = ("thinking", "training", "progressing", "rest")  # of learning, one after the other
 RARE = (
     *("comparing", "scattering", "gathering", "evaluating", "saving", "tracing"),
     *("recovering", "going back"),
@@ -300,14 +300,16 @@ class Shares(NamedTuple):
 
     thinking: np.ndarray
     training: np.ndarray
+    progressing: np.ndarray  # MPI with merges, between exemplars
     rest: np.ndarray
     slowed: np.ndarray
     merging: np.ndarray  # without the waiting in it
     waiting: np.ndarray
+    recovering: np.ndarray
 
     @property
     def learning(self) -> np.ndarray:
-        return self.thinking + self.training + self.rest + self.slowed
+        return self.thinking + self.training + self.progressing + self.rest + self.slowed
 
 
 def shares(trace: Trace, start: float, end: float) -> Shares:
@@ -319,22 +321,39 @@ def shares(trace: Trace, start: float, end: float) -> Shares:
         return np.bincount(places, within(spans, start, end), len(trace.ranks))
 
     waiting = seconds("waiting")
-    learning = {name: seconds(name) for name in (*PARTS, "slowed")}
-    return Shares(**learning, merging=seconds("merging") - waiting, waiting=waiting)
+    others = {name: seconds(name) for name in (*PARTS, "slowed", "recovering")}
+    return Shares(**others, merging=seconds("merging") - waiting, waiting=waiting)
 
 
-def hidden(trace: Trace, start: float, end: float) -> tuple[float, float]:
-    """Return how long a merge was under way between two times, seconds on average, and in which part ranks learned."""
-    lengths, learned = [], []
+class UnderWay(NamedTuple):
+    """The merges that were under way in a window."""
+
+    seconds: float  # of one, on average
+    learning: float  # the share of their time in which ranks thought and trained
+    progressing: float  # and in which MPI went on with them, between exemplars
+
+
+def under_way(trace: Trace, start: float, end: float) -> UnderWay | None:
+    """Return what is to be said of the merges that were under way between two times; None: there were none."""
+    sums, count = np.zeros(3), 0
     for rank in trace.ranks:
-        merges, learning = (spans[spans["rank"] == rank] for spans in (trace.of(UNDER_WAY), trace.of("learning")))
-        merges = merges[(merges["start"] < end) & (merges["end"] > start)]
-        edges = np.column_stack((learning["start"], learning["end"])).ravel()
-        done = np.column_stack((np.zeros(len(learning)), learning["end"] - learning["start"])).ravel().cumsum()
-        if len(merges) and len(edges):
-            learned.append(np.interp(merges["end"], edges, done) - np.interp(merges["start"], edges, done))
-            lengths.append(merges["end"] - merges["start"])
-    if not lengths:
-        return 0.0, 0.0
-    total = float(np.concatenate(lengths).sum())
-    return total / sum(map(len, lengths)), float(np.concatenate(learned).sum()) / max(total, 1e-12)
+        mine = trace.spans[trace.spans["rank"] == rank]
+        merges = mine[(mine["name"] == NUMBER[UNDER_WAY]) & (mine["start"] < end) & (mine["end"] > start)]
+        count += len(merges)
+        sums += [
+            (merges["end"] - merges["start"]).sum(),
+            meanwhile(mine, ("thinking", "training"), merges),
+            meanwhile(mine, ("progressing",), merges),
+        ]
+    return UnderWay(sums[0] / count, *(sums[1:] / max(sums[0], 1e-12))) if count else None
+
+
+def meanwhile(mine: np.ndarray, names: Sequence[str], merges: np.ndarray) -> float:
+    """Return the seconds of a rank's spans of these names, which do not overlap, that lie within its merges."""
+    spans = mine[np.isin(mine["name"], [NUMBER[name] for name in names])]
+    if not len(spans):
+        return 0.0
+    edges = np.column_stack((spans["start"], spans["end"])).ravel()
+    lengths = spans["end"] - spans["start"]
+    done = np.column_stack((lengths.cumsum() - lengths, lengths.cumsum())).ravel()
+    return float((np.interp(merges["end"], edges, done) - np.interp(merges["start"], edges, done)).sum())

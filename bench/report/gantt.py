@@ -19,7 +19,8 @@ STYLES = {  # colour of each kind; the later lie upon the earlier
     "waiting": GREY,
     "thinking": COLOURS[0],
     "training": COLOURS[2],
-    "rest of learning": COLOURS[6],
+    "MPI's progress": COLOURS[6],
+    "rest of learning": "#1f6f6f",
     "slowed": COLOURS[5],
     "recovering": COLOURS[3],
     "other": COLOURS[4],
@@ -35,8 +36,8 @@ class Bars(NamedTuple):
     bars: dict[str, list[tuple[float, float]]]
 
 
-def gantt(rows: Sequence[Bars], x: str, marks: Sequence[tuple[float, str]], ends: Sequence[tuple[float, str]]) -> str:
-    """Return the figure; marks: places with a name above, ends: places at which something ended for good."""
+def gantt(rows: Sequence[Bars], x: str, marks: Sequence[tuple[float, str]], ends: Sequence[tuple[float, int]]) -> str:
+    """Return the figure; marks: places with a name above; ends: where, and which of the rows, was lost."""
     with matplotlib.rc_context(STYLE):
         figure, axes = empty(x, "")
         places = [number + GAP * row.group for number, row in enumerate(rows)]
@@ -57,9 +58,9 @@ def gantt(rows: Sequence[Bars], x: str, marks: Sequence[tuple[float, str]], ends
             if at - named > NAME * (axes.get_xlim()[1] - marks[0][0]):
                 named = at
                 axes.text(at, 1.01, name, transform=above, fontsize=9)
-        for at, name in ends:
+        for at, row_number in ends:
             axes.axvline(at, color=COLOURS[3], linewidth=1.5, linestyle="--")
-            axes.text(at, -0.02, name, transform=above, fontsize=9, color=COLOURS[3], va="top", ha="center")
+            axes.text(at, places[row_number], "  lost", color=COLOURS[3], va="center")
         axes.set_yticks(places, [row.label for row in rows])
         axes.set_ylim(places[-1] + 0.7, -0.7)
         axes.grid(visible=False, axis="y")

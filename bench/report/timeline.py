@@ -73,24 +73,22 @@ def drawn(path: Path, rounds: int = ROUNDS, first: int | None = None) -> tuple[s
         shown = trace.window(found, rounds, first)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    rows = [
-        gantt.Bars(label_of(found, rank), found.host_of[rank], bars(found, shown, rank))
-        for rank in found.ranks[:MOST_ROWS]
-    ]
+    ranks = found.ranks[:MOST_ROWS]
+    rows = [gantt.Bars(label_of(found, rank), found.host_of[rank], bars(found, shown, rank)) for rank in ranks]
     if sum(len(kind) for row in rows for kind in row.bars.values()) > MOST_BARS:
         raise UsageError(f"{path}: more than {MOST_BARS:,} bars in these rounds: draw fewer --rounds")
     marks = [(1e3 * (at - shown.start), f"round {shown.first + i}") for i, at in enumerate(shown.starts)]
     lost = [
-        (1e3 * (at - shown.start), f"rank {rank} lost")
+        (1e3 * (at - shown.start), ranks.index(rank))
         for rank, _, at, _ in losses(found)
-        if shown.start <= at <= shown.end
+        if shown.start <= at <= shown.end and rank in ranks
     ]
     return gantt.gantt(rows, "milliseconds", marks, lost), words(found, shown)
 
 
 def label_of(found: Trace, rank: int) -> str:
-    clocks, lost = found.about.clocks, ", lost" if rank in dict(found.lost) else ""
-    return (f"{clocks[found.host_of[rank]].host}, " if len(clocks) > 1 else "") + f"rank {rank}{lost}"
+    clocks = found.about.clocks
+    return f"{clocks[found.host_of[rank]].host}, rank {rank}" if len(clocks) > 1 else f"rank {rank}"
 
 
 def bars(found: Trace, shown: Window, rank: int) -> dict[str, list[tuple[float, float]]]:
@@ -99,7 +97,7 @@ def bars(found: Trace, shown: Window, rank: int) -> dict[str, list[tuple[float, 
     mine = mine[(mine["end"] > shown.start) & (mine["start"] < shown.end)]
     kinds = {name: name for name in ("merging", "waiting", "thinking", "training", "slowed", "recovering")}
     kinds |= {name: "other" for name in RARE if name not in kinds}
-    kinds |= {"rest": "rest of learning", UNDER_WAY: "merge under way"}
+    kinds |= {"progressing": "MPI's progress", "rest": "rest of learning", UNDER_WAY: "merge under way"}
     made: dict[str, list[tuple[float, float]]] = {}
     for name, kind in kinds.items():
         spans = mine[mine["name"] == trace.NUMBER[name]]
@@ -135,10 +133,12 @@ def where_the_time_went(found: Trace, shown: Window, done: Shares) -> str:
     parts = ", ".join(
         f"{name} {float(getattr(done, name).sum()) / hundredth:.0f}"
         for name in (*PARTS, "slowed")
-        if name in PARTS or done.slowed.any()
+        if getattr(done, name).any()
     )
     said = f"learning {learning:.0f} % ({parts}), merging {merging:.0f} %, waiting {waiting:.0f} %"
-    other = 100 - learning - merging - waiting
+    recovering = float(done.recovering.sum()) / hundredth
+    said += f", recovering {recovering:.0f} %" if recovering else ""
+    other = 100 - learning - merging - waiting - recovering
     said += f", other {other:.0f} %" if other >= 0.5 else ""
     (first_epoch, first_round), (epoch, round_) = shown.rounds[0], shown.rounds[-1]
     which = f"round {shown.first}" if shown.first == shown.last else f"rounds {shown.first} to {shown.last}"
@@ -170,10 +170,14 @@ def who_learns_longest(found: Trace, shown: Window, done: Shares) -> str:
 
 
 def under_way(found: Trace, shown: Window) -> list[str]:
-    length, learned = trace.hidden(found, shown.start, shown.end)
-    if not length:
+    merges = trace.under_way(found, shown.start, shown.end)
+    if merges is None:
         return []
-    return [f"a merge is under way for {milliseconds(length)}, and ranks learn in {100 * learned:.0f} % of that time"]
+    return [
+        f"a merge is under way for {milliseconds(merges.seconds)}: meanwhile ranks think and train in "
+        f"{100 * merges.learning:.0f} % of the time, and MPI goes on with it between exemplars in "
+        f"{100 * merges.progressing:.0f} %"
+    ]
 
 
 def recovered(found: Trace) -> list[str]:

@@ -256,7 +256,7 @@ class Team:
             count = counts.workers[worker]
             if count == 0:
                 continue
-            begun = perf_counter() if timeline.active else 0.0
+            begun, progressed = (perf_counter() if timeline.active else 0.0), timeline.progressed
             start = self.exchange.start(worker)
             place = self.exchange.place(worker, counts)
             thought, trained = compute(
@@ -271,7 +271,8 @@ class Team:
             train += trained
             self.exchange.stored(worker, counts, place)
             if timeline.active:
-                timeline.note(Kind.LEARNING, begun, perf_counter(), worker, int(count), thought, trained)
+                progress = timeline.progressed - progressed
+                timeline.learned(begun, worker, int(count), thought, trained, progress)
         learned = perf_counter() if timeline.active else 0.0
         factor = self.fault.wait(self.world.start_rank, of_run, think + train)
         if timeline.active and factor > 1:

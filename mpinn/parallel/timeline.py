@@ -40,9 +40,11 @@ SPAN = np.dtype(
         ("exemplars", np.int32),  # that were learned
         ("think", np.float64),  # seconds of learning
         ("train", np.float64),
+        ("progress", np.float64),  # seconds of learning in which MPI went on with a merge
     ]
 )
 NOTHING = nullcontext()
+NOT_LEARNED = (0, 0.0, 0.0, 0.0)  # the last fields of SPAN
 
 
 class Departure(NamedTuple):
@@ -64,6 +66,7 @@ class Timeline:
         self.active = False  # whether a round is under way that is traced
         self.epoch = self.round = 0
         self.began = 0.0  # the round
+        self.progressed = 0.0  # seconds in which MPI went on with merges, between exemplars
         self.rows: list[tuple[Any, ...]] = []  # fields of SPAN
 
     def begin_round(self, epoch: int, round_: int) -> None:
@@ -83,18 +86,14 @@ class Timeline:
             self.active = False
             self.epoch = self.round = 0
 
-    def note(
-        self,
-        kind: Kind,
-        start: float,
-        end: float,
-        number: int = -1,
-        exemplars: int = 0,
-        think: float = 0.0,
-        train: float = 0.0,
-    ) -> None:
+    def note(self, kind: Kind, start: float, end: float, number: int = -1) -> None:
         """Note a span; call it where `active`, or `on`."""
-        self.rows.append((kind, start, end, self.epoch, self.round, number, exemplars, think, train))
+        self.rows.append((kind, start, end, self.epoch, self.round, number, *NOT_LEARNED))
+
+    def learned(self, start: float, worker: int, exemplars: int, think: float, train: float, progress: float) -> None:
+        """Note that a worker has learned its batch, up to now; the last three in seconds. Call it where `active`."""
+        place = (self.epoch, self.round, worker)
+        self.rows.append((Kind.LEARNING, start, perf_counter(), *place, exemplars, think, train, progress))
 
     @contextmanager
     def noted(self, kind: Kind) -> Iterator[None]:
@@ -118,7 +117,7 @@ class Timeline:
 
     def arrive(self, sent: Departure) -> None:
         """That merge is complete."""
-        self.rows.append((Kind.UNDER_WAY, sent.at, perf_counter(), sent.epoch, sent.round, -1, 0, 0.0, 0.0))
+        self.rows.append((Kind.UNDER_WAY, sent.at, perf_counter(), sent.epoch, sent.round, -1, *NOT_LEARNED))
 
     def spans(self) -> np.ndarray:
         """Return what was noted, (spans,) SPAN, in the order in which it ended."""

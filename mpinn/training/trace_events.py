@@ -62,27 +62,30 @@ def events(of: RankSpans, zero: float, lost: Mapping[int, str]) -> Iterator[str]
     """Yield the events of a rank's spans; zero: what is 0 in the file, seconds."""
     place = f'"pid":{of.host + 1},"tid":{of.rank + 1}'
     spans = of.spans
-    thought = spans["start"] + spans["think"]
-    trained = np.minimum(thought + spans["train"], spans["end"])
-    marks = [spans["start"], np.minimum(thought, trained), trained, spans["end"]]
-    ticks = np.rint((np.column_stack(marks) - zero) * 1e6 * TICKS) / TICKS  # (spans, 4) microseconds
-    order = np.lexsort((-ticks[:, 3], ticks[:, 0]))  # what lies within a span comes after it
+    parts = np.column_stack([spans["start"], *(spans[part] for part in ("think", "train", "progress"))]).cumsum(axis=1)
+    marks = np.column_stack((np.minimum(parts, spans["end"][:, None]), spans["end"]))
+    ticks = np.rint((marks - zero) * 1e6 * TICKS) / TICKS  # (spans, 5) microseconds
+    order = np.lexsort((-ticks[:, -1], ticks[:, 0]))  # what lies within a span comes after it
 
     def complete(name: str, category: str, start: float, end: float, args: str) -> str:
         times = f'"ts":{start},"dur":{end - start}'
         return f'{{"name":"{name}","cat":"{category}","ph":"X",{times},{place},"args":{{{args}}}}}'
 
-    for row, (start, thinking, training, end) in zip(spans[order].tolist(), ticks[order].tolist(), strict=True):
-        number, _, _, epoch, round_, worker, exemplars, _, _ = row
+    for row, (start, thought, trained, progressed, end) in zip(
+        spans[order].tolist(), ticks[order].tolist(), strict=True
+    ):
+        number, _, _, epoch, round_, worker, exemplars, *_ = row
         kind = Kind(number)
         name, category = kind.name.lower().replace("_", " "), CATEGORIES.get(kind, "run")
         args = f'"epoch":{epoch},"round":{round_}' if epoch else ""
         if kind == Kind.LEARNING:
             args += f',"worker":{worker}'
             yield complete(name, category, start, end, f'{args},"exemplars":{exemplars}')
-            yield complete("thinking", category, start, thinking, args)
-            yield complete("training", category, thinking, training, args)
-            yield complete("rest", category, training, end, args)
+            yield complete("thinking", category, start, thought, args)
+            yield complete("training", category, thought, trained, args)
+            if progressed > trained:
+                yield complete("progressing", category, trained, progressed, args)
+            yield complete("rest", category, progressed, end, args)
         elif kind == Kind.UNDER_WAY:
             merge = f'"name":"merge of rank {of.rank} under way","cat":"{category}","id":"rank {of.rank}",{place}'
             yield f'{{{merge},"ph":"b","ts":{start},"args":{{{args},"rank":{of.rank}}}}}'
