@@ -10,7 +10,7 @@ from bench.report.figures import COLOURS, INK, STYLE, empty, text
 
 BAR, THIN = 0.8, 0.14  # heights, of a row
 GAP = 0.5  # rows between two groups
-NAME = 0.09  # of the width, of a name above
+NAME = 0.075  # of the width, of a name above
 ROW = 0.3  # inches
 LEGEND_COLUMNS = 4
 GREY = "#a9a9a9"
@@ -60,7 +60,9 @@ def gantt(rows: Sequence[Bars], x: str, marks: Sequence[tuple[float, str]], ends
                 axes.text(at, 1.01, name, transform=above, fontsize=9)
         for at, row_number in ends:
             axes.axvline(at, color=COLOURS[3], linewidth=1.5, linestyle="--")
-            axes.text(at, places[row_number], "  lost", color=COLOURS[3], va="center")
+            axes.annotate(
+                "lost", (at, places[row_number]), (5, 0), textcoords="offset points", va="center", color=COLOURS[3]
+            )
         axes.set_yticks(places, [row.label for row in rows])
         axes.set_ylim(places[-1] + 0.7, -0.7)
         axes.grid(visible=False, axis="y")
