@@ -13,10 +13,12 @@ from mpi4py import MPI
 
 from mpinn.parallel import clocks, exchange, reduction, timeline
 from mpinn.parallel import round as round_module
+from mpinn.parallel.clocks import Reading
 from mpinn.parallel.phases import PHASES
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
 from mpinn.training import trace as trace_module
+from mpinn.training.trace import TraceWriter
 from tests.mpi.nodes import Nodes
 from tests.mpi.test_run import prepare, result, run
 from tests.training.test_trace_events import check_format
@@ -168,6 +170,23 @@ def test_hosts_whose_clocks_differ_are_brought_together(
     for place, merges in ends.items():  # no rank is done before the last has come
         assert max(start for start, _ in merges) <= min(end for _, end in merges) + uncertain, place
     assert {event["pid"] for event in trace["traceEvents"] if event["ph"] == "X"} == set(range(1, len(hosts) + 1))
+
+
+@pytest.mark.mpi(min_size=4)
+def test_readings_that_another_host_made_at_the_end_are_not_taken(
+    world: World, data: Path, shared_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where all ranks of rank 0's host were lost: they are of another clock."""
+    nodes = Nodes(MPI.COMM_WORLD, 2)
+    traced = prepare(nodes, "--quiet", "--data", data, "--trace", shared_tmp_path / "t.json")
+    (writer,) = (one for one in traced.observers if isinstance(one, TraceWriter))
+    assert sorted(writer.start) == list(range(1, nodes.nodes))
+    end = {host: Reading(1.0, 2.0, 0.0) for host in writer.start}
+    monkeypatch.setattr(nodes, "start_rank", 1)  # whoever is rank 0 now
+    assert [clock.end for clock in writer.clocks(end)][1:] == list(end.values())
+    monkeypatch.setattr(nodes, "start_rank", 2)
+    assert [clock.end for clock in writer.clocks(end)][1:] == len(end) * [None]
+    nodes.memory.free()
 
 
 @pytest.mark.parametrize("bad", ["missing/t.json", ".", "r.json"])
