@@ -96,7 +96,7 @@ test-faults: $(VENV)/.system-installed
 fuzz: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	pip install --quiet --disable-pip-version-check atheris
-	for reader in idx npz csv yaml profile suite snapshot hosts hostfile result records plan sessions left_out; do
+	for reader in idx npz csv yaml profile suite snapshot hosts hostfile result records plan sessions left_out trace; do
 	    (set -x; python -m tests.fuzz.fuzz_readers $$reader -max_total_time=$(SECONDS_EACH))
 	done
 

@@ -16,6 +16,7 @@ MOST_SECONDS = 20  # of processor time, ten times what it may take on a machine 
 
 
 def readers() -> dict[str, Callable[[Path], object]]:
+    from bench.analysis import trace
     from mpinn import config, datasets
     from mpinn.hosts import hostfile, library
     from mpinn.training import snapshots
@@ -32,6 +33,7 @@ def readers() -> dict[str, Callable[[Path], object]]:
         "config": lambda path: config.read_yaml(str(path)),
         "profile": lambda path: library.find(str(path)),
         "hostfile": hostfile.read,
+        "trace": trace.read,
     }
 
 

@@ -41,7 +41,8 @@ def test_every_setting_is_an_option_and_a_yaml_key(tmp_path: Path) -> None:
         "--checkpoint c --checkpoint-every 3 --resume r --result f --time-limit 60 --quiet --log-level info --debug "
         "--fault-tolerance ulfm --min-ranks 2 --check-replicas 3 --stall-warning 4 --stall-timeout 5 "
         "--optimizer adam --merge-rate 0.1 --momentum 0.8 --beta1 0.8 --beta2 0.9 --epsilon 1e-6 --schedule step "
-        "--decay 0.2 --decay-epochs 4 --schedule-epochs 9 --warm-up 1000 --initial he --input-divisor 255 --dropout 0.1"
+        "--decay 0.2 --decay-epochs 4 --schedule-epochs 9 --warm-up 1000 --initial he --input-divisor 255 "
+        "--dropout 0.1 --trace t.json --trace-rounds 7"
     )
     by_hand = typed(*words)
     assert all(getattr(by_hand, name) != getattr(Options(), name) for name in config.FIELDS)
@@ -116,6 +117,7 @@ def test_what_is_typed_goes_before_the_file(tmp_path: Path) -> None:
         ("--worker-bach 3", "did you mean '--worker-batch'"),
         ("--epochs", "expected one argument"),
         ("--target-accuracy 101", "at most 100"),
+        ("--trace-rounds 0", "--trace-rounds: expected a whole number (of how many rounds, the run's first"),
         ("--target-accuracy 0.97", "--target-accuracy 0.97: a percentage; is 97 meant?"),
         ("stray", "unknown option 'stray'"),
         ("--stop", "unknown option '--stop'; see --help"),

@@ -250,6 +250,13 @@ class Options:
         default=None,
     )
     result: str | None = entry("write the result file (JSON) here", metavar="FILE", default=None)
+    trace: str | None = entry(
+        "write here what every rank did when, for ui.perfetto.dev and `python -m bench timeline` (gzipped if FILE ends "
+        "in .gz)",
+        metavar="FILE",
+        default=None,
+    )
+    trace_rounds: int = entry("of how many rounds, the run's first, --trace tells", least=1, default=1000)
     fault_tolerance: str = entry(
         "what a lost rank ends: off, the run; restart, the run too, soon and everywhere, for mpinn.launch to start it "
         "again; ulfm, the round, which the others do again (Open MPI 5)",

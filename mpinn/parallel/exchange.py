@@ -20,6 +20,7 @@ from mpinn.parallel.reduction import NOTES, Merged, Notes, Reduction, Round, rea
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.shared_memory import shared_memory_free
 from mpinn.parallel.stop_requests import SLOTS
+from mpinn.parallel.timeline import Kind, Timeline
 from mpinn.parallel.travelling import Travelling
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
@@ -45,9 +46,11 @@ class Exchange(ABC):
     name: str  # as --exchange takes it
     medium: str  # what ranks merge through, in words
 
-    def __init__(self, world: World, how: Merging, master: Master, part: slice = slice(None)) -> None:
+    def __init__(
+        self, world: World, how: Merging, master: Master, timeline: Timeline, part: slice = slice(None)
+    ) -> None:
         """part: of the weights, those whose sums this rank sends."""
-        self.world, self.how, self.master = world, how, master
+        self.world, self.how, self.master, self.timeline = world, how, master, timeline
         self.merger, self.format = how.merger, how.format
         learned = None if how.learned is None else how.learned[part]
         self.travelling = None if learned is None or learned.all() else Travelling(learned, NOTES, self.format.dtype)
@@ -135,8 +138,8 @@ class AllreduceExchange(Exchange):
     name = "allreduce"
     medium = "Allreduce"
 
-    def __init__(self, world: World, how: Merging, master: Master, assignment: list[range]) -> None:
-        super().__init__(world, how, master.copy())
+    def __init__(self, world: World, how: Merging, master: Master, assignment: list[range], timeline: Timeline) -> None:
+        super().__init__(world, how, master.copy(), timeline)
         self.sums = np.zeros(len(master.weights) + NOTES, how.format.dtype)  # of terms, then of notes
         self.others = self.sums.copy() if how.overlap else self.sums  # of the round before
         self.reassign(assignment)
@@ -166,7 +169,7 @@ class AllreduceExchange(Exchange):
         self.notes.clear()
         travelling = self.known(self.sums, self.terms, counts)
         round_ = Round(counts, exponent, numbers)
-        self.reduction = Reduction(self.world.comm, self.sums, round_, self.how.overlap, travelling)
+        self.reduction = Reduction(self.world.comm, self.sums, round_, self.how.overlap, travelling, self.timeline)
         self.sums, self.others = self.others, self.sums
         return earlier if self.how.overlap else self.settle()
 
@@ -193,7 +196,7 @@ class SharedMemoryExchange(Exchange):
     name = "shared-memory"
     medium = "memory that ranks share"
 
-    def __init__(self, world: World, how: Merging, master: Master, assignment: list[range]) -> None:
+    def __init__(self, world: World, how: Merging, master: Master, assignment: list[range], timeline: Timeline) -> None:
         memory = world.memory
         weights = memory.array(master.weights.shape, np.float32)
         moments = memory.array(master.moments.shape, np.float32)
@@ -204,7 +207,7 @@ class SharedMemoryExchange(Exchange):
         first, last = (min(line * (lines * place // world.slices), len(weights)) for place in mine)
         self.slice = slice(first, last)
         self.has_slice = world.node.rank < world.slices
-        super().__init__(world, how, shared, self.slice)
+        super().__init__(world, how, shared, timeline, self.slice)
         self.board = memory.array((2, world.node.size, NOTES), np.int64)  # of ranks, two rounds in turn
         self.told = memory.array((2, NOTES), np.int64)  # of all ranks, two rounds in turn
         self.turn = 0
@@ -250,7 +253,10 @@ class SharedMemoryExchange(Exchange):
         """Wait for the ranks of the node; return for how many seconds."""
         start = perf_counter()
         self.world.node.Barrier()
-        return perf_counter() - start
+        waited = perf_counter() - start
+        if self.timeline.active:
+            self.timeline.note(Kind.WAITING, start, start + waited)
+        return waited
 
     def send(self, round_: Round) -> Reduction:
         """Add up the terms of this rank's slice, and hand the sums over to the ranks of other nodes, if there are."""
@@ -261,7 +267,7 @@ class SharedMemoryExchange(Exchange):
             self.merger.add(self.sums[:-NOTES], terms, round_.counts.workers[self.workers])
         if self.has_slice and self.world.nodes > 1:
             comm, travelling = self.world.across, self.known(self.sums, terms, round_.counts)
-        return Reduction(comm, self.sums, round_, self.how.overlap, travelling)
+        return Reduction(comm, self.sums, round_, self.how.overlap, travelling, self.timeline)
 
     def land(self, done: Reduction | None) -> float:
         """Move this rank's slice of the master; return for how many seconds it waited for sums."""
@@ -293,7 +299,9 @@ class SharedMemoryExchange(Exchange):
         return Merged(*read_notes(notes, done.round.exponent, self.master), waited)
 
 
-def choose(name: str, world: World, how: Merging, master: Master, assignment: list[range]) -> Exchange:
+def choose(
+    name: str, world: World, how: Merging, master: Master, assignment: list[range], timeline: Timeline
+) -> Exchange:
     """Return the exchange `name`; 'auto' takes shared memory where there is room.
 
     The exchange begins with a copy of the master, which is equal on all ranks. Raises UsageError, on every rank, where
@@ -306,7 +314,7 @@ def choose(name: str, world: World, how: Merging, master: Master, assignment: li
     if name == "shared-memory" and problem:
         raise UsageError(f"--exchange shared-memory: {problem}; take --exchange allreduce").on_every_rank()
     chosen = AllreduceExchange if name == "allreduce" or problem else SharedMemoryExchange
-    return chosen(world, how, master, assignment)
+    return chosen(world, how, master, assignment, timeline)
 
 
 def shared_memory_problem(world: World, form: Format, master: Master, assignment: list[range]) -> str:

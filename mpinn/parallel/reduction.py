@@ -11,6 +11,7 @@ from mpinn.merging.master import Master
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.stop_requests import SLOTS, Requests
+from mpinn.parallel.timeline import Kind, Timeline
 from mpinn.parallel.travelling import Travelling
 
 NOTES = SLOTS + EXPONENTS  # numbers that are added up beside the terms: see `Notes`
@@ -74,27 +75,44 @@ class Reduction:
         round_: Round,
         overlap: bool,
         travelling: Travelling | None,
+        timeline: Timeline,
     ) -> None:
         """comm: those that add up, None for a rank that has no part in it; travelling: None where all sums travel."""
-        self.comm, self.sums, self.round = comm, sums, round_
+        self.comm, self.sums, self.round, self.timeline = comm, sums, round_, timeline
         self.travelling = travelling
         self.sent = travelling.pack(sums) if travelling else sums
         self.request = comm.Iallreduce(MPI.IN_PLACE, self.sent) if comm is not None and overlap else None
+        self.departure = timeline.depart() if self.request is not None else None
 
     def progress(self) -> None:
         """Let MPI go on with it."""
-        if self.request is not None:
-            self.request.Test()
+        if self.request is None:
+            return
+        start = perf_counter()
+        if self.request.Test():
+            self.arrive()
+        self.timeline.progressed += perf_counter() - start
+
+    def arrive(self) -> None:
+        """Note, once, that it is complete."""
+        if self.departure:
+            self.timeline.arrive(self.departure)
+            self.departure = None
 
     def wait(self) -> float:
         """Return once `sums` is of all ranks: after how many seconds."""
         if self.comm is None:
             return 0.0
         start = perf_counter()
-        if self.request is None:
-            self.comm.Allreduce(MPI.IN_PLACE, self.sent)
-        else:
-            self.request.Wait()
-        if self.travelling:
-            self.travelling.unpack(self.sums)
+        try:
+            if self.request is None:
+                self.comm.Allreduce(MPI.IN_PLACE, self.sent)
+            else:
+                self.request.Wait()
+                self.arrive()
+            if self.travelling:
+                self.travelling.unpack(self.sums)
+        finally:  # where a rank was lost, too
+            if self.timeline.active:
+                self.timeline.note(Kind.WAITING, start, perf_counter())
         return perf_counter() - start

@@ -24,6 +24,7 @@ from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.reduction import Merged
 from mpinn.parallel.schedule import Counts, Schedule, assign, assign_by_speed, epoch_order
 from mpinn.parallel.stop_requests import SLOTS, Listener, Requests
+from mpinn.parallel.timeline import Kind, Timeline
 from mpinn.parallel.travelling import learned_weights
 from mpinn.parallel.world import Member, World
 
@@ -61,15 +62,26 @@ class Team:
     """The ranks as one learner."""
 
     def __init__(
-        self, world: World, settings: Settings, kernel: Kernel, data: Dataset, master: Master, listener: Listener
+        self,
+        world: World,
+        settings: Settings,
+        kernel: Kernel,
+        data: Dataset,
+        master: Master,
+        listener: Listener,
+        timeline: Timeline | None = None,
     ) -> None:
-        """master: where to start from, equal on all ranks; it is copied. Raises UsageError, on every rank."""
+        """master: where to start from, equal on all ranks; it is copied. timeline: for a trace.
+
+        Raises UsageError, on every rank.
+        """
         self.world = world
         self.kernel = kernel
         self.outputs = settings.layers[-1]
         self.data = data
         self.seed = settings.seed
         self.listener = listener
+        self.timeline = timeline or Timeline()
         self.schedule = Schedule(len(data.train_labels), settings.workers, settings.worker_batch)
         self.assignment = assign(settings.workers, world.size)
         form = formats.choose(settings.merge_format, settings.workers, settings.worker_batch)
@@ -77,7 +89,7 @@ class Team:
         self.overlap = settings.overlap
         learned = learned_weights(settings.network, data.lit_pixels) if world.nodes > 1 else None
         how = Merging(settings.rule, kernel.merger, form, learned, self.overlap, settings.gradients)
-        self.exchange = exchange.choose(settings.exchange, world, how, master, self.assignment)
+        self.exchange = exchange.choose(settings.exchange, world, how, master, self.assignment, self.timeline)
         # What the run goes back to where rounds have to be done again.
         self.settled = self.exchange.master.copy() if world.fault_tolerant or self.overlap else self.exchange.master
         self.fault = fault_injection.from_environment()
@@ -98,12 +110,13 @@ class Team:
 
         Where ranks may be lost it succeeds on all or on none.
         """
-        merged = self.exchange.merge(counts, requests, numbers)
-        if self.overlap and settle:
-            merged = merged.also(self.exchange.settle())
-        self.world.agree()
-        if settle and self.settled is not self.exchange.master and not merged.requests.diverged:
-            self.settled.become(self.exchange.master)
+        with self.timeline.of_round(Kind.MERGING):
+            merged = self.exchange.merge(counts, requests, numbers)
+            if self.overlap and settle:
+                merged = merged.also(self.exchange.settle())
+            self.world.agree()
+            if settle and self.settled is not self.exchange.master and not merged.requests.diverged:
+                self.settled.become(self.exchange.master)
         return merged
 
     def regroup(self) -> None:
@@ -176,7 +189,8 @@ class Team:
         diverged does not count as done, and leaves a useless master.
         """
         start = perf_counter()
-        batches = self.scatter_batches(epoch)
+        with self.timeline.span(Kind.SCATTERING):
+            batches = self.scatter_batches(epoch)
         self.kernel.learner.set_epoch(self.seed, epoch)
         phases = np.zeros(len(PHASES))
         stays = np.zeros(self.schedule.rounds)  # seconds in the collective
@@ -185,6 +199,7 @@ class Team:
         done = settled = first_round
         while done < self.schedule.rounds:
             begun = perf_counter()
+            self.timeline.begin_round(epoch, done + 1)
             counts = self.schedule.counts(done)
             factor = self.pace.factor(epoch, done, accuracies)
             if self.pace.steps_change:
@@ -193,13 +208,15 @@ class Team:
             tell(RoundLearned(epoch, done + 1, *learning))
             self.listener.write_to(asked)
             if ((epoch - 1) * self.schedule.rounds + done + 1) % self.check_every == 0:
-                self.compare_replicas()  # before the merge: after it, what went wrong is in everybody's mean
+                with self.timeline.of_round(Kind.COMPARING):
+                    self.compare_replicas()  # before the merge: after it, what went wrong is in everybody's mean
             settle = not self.overlap or overlap.settles(done + 1, self.schedule.rounds)
             numbers = self.pace.numbers(self.exchange.master, epoch, done, factor)
             merged = self.merge(counts, asked, numbers, settle)
             requests, stays[done] = requests.also(merged.requests), merged.waited
             phases[:2] += learning
             phases[2] += perf_counter() - begun - sum(learning) - stays[done]
+            self.timeline.end_round()
             if requests.diverged:
                 break
             done += 1
@@ -215,13 +232,14 @@ class Team:
         elif settled < done:
             self.go_back(self.settled)
         seconds = perf_counter() - start
-        shortest = np.empty_like(stays)
-        self.world.comm.Allreduce(stays, shortest, MPI.MIN)
-        phases[2] += shortest.sum()
-        phases[3] = (stays - shortest).sum()
-        gathered = np.empty((self.world.size, len(phases)))
-        self.world.comm.Allgather(phases, gathered)
-        self.world.agree()
+        with self.timeline.span(Kind.GATHERING):
+            shortest = np.empty_like(stays)
+            self.world.comm.Allreduce(stays, shortest, MPI.MIN)
+            phases[2] += shortest.sum()
+            phases[3] = (stays - shortest).sum()
+            gathered = np.empty((self.world.size, len(phases)))
+            self.world.comm.Allgather(phases, gathered)
+            self.world.agree()
         return Progress(settled, seconds, gathered, clipped, requests)
 
     def learn(self, batches: np.ndarray, counts: Counts, epoch: int, round_: int) -> tuple[float, float]:
@@ -231,13 +249,14 @@ class Team:
         """
         of_run = (epoch - 1) * self.schedule.rounds + round_ + 1
         self.fault = self.fault.strike(self.world.start_rank, of_run, self.exchange.master.weights)
-        learner = self.kernel.learner
+        learner, timeline = self.kernel.learner, self.timeline
         compute = learner.gradient if self.exchange.how.gradients else learner.learn
         think = train = 0.0
         for batch, worker in zip(batches, self.workers, strict=True):
             count = counts.workers[worker]
             if count == 0:
                 continue
+            begun, progressed = (perf_counter() if timeline.active else 0.0), timeline.progressed
             start = self.exchange.start(worker)
             place = self.exchange.place(worker, counts)
             thought, trained = compute(
@@ -251,7 +270,13 @@ class Team:
             think += thought
             train += trained
             self.exchange.stored(worker, counts, place)
+            if timeline.active:
+                progress = timeline.progressed - progressed
+                timeline.learned(begun, worker, int(count), thought, trained, progress)
+        learned = perf_counter() if timeline.active else 0.0
         factor = self.fault.wait(self.world.start_rank, of_run, think + train)
+        if timeline.active and factor > 1:
+            timeline.note(Kind.SLOWED, learned, perf_counter())
         return factor * think, factor * train
 
     def evaluate(self) -> Evaluation:

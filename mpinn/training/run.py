@@ -13,6 +13,7 @@ from mpinn.model.network import weights_sha256
 from mpinn.parallel import phases
 from mpinn.parallel.round import ReplicaError, Team
 from mpinn.parallel.stop_requests import STATUS, Requests
+from mpinn.parallel.timeline import Kind
 from mpinn.system.errors import MpinnError
 from mpinn.system.processes import pss_mib
 from mpinn.training import environment, goals, recovery, results, snapshots
@@ -153,8 +154,11 @@ class Run:
         requests = Requests()
         start = perf_counter()
         if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
-            root = self.team.world.root
-            with self.team.listener.at_once(lambda: self.tell(SignalCaught(state))) if root else nullcontext():
+            root, evaluating = self.team.world.root, self.team.timeline.span(Kind.EVALUATING)
+            with (
+                evaluating,
+                self.team.listener.at_once(lambda: self.tell(SignalCaught(state))) if root else nullcontext(),
+            ):
                 train, test, requests, named = self.team.evaluate()
             if requests.signalled:
                 return requests
@@ -186,11 +190,13 @@ class Run:
         while True:
             try:
                 if problem:
-                    self.recover(problem)
+                    with self.team.timeline.span(Kind.RECOVERING):
+                        self.recover(problem)
                 return work()
             except MpinnError:
                 raise
             except Exception as error:
+                self.team.timeline.end_round()
                 if not isinstance(error, ReplicaError) and not self.team.world.is_loss(error):
                     raise
                 problem = error
@@ -255,6 +261,7 @@ class Run:
 
     def go_back(self, state: RunState, why: str) -> None:
         """Go on from another state."""
-        self.team.go_back(state.master)
+        with self.team.timeline.span(Kind.GOING_BACK):
+            self.team.go_back(state.master)
         self.state = replace(state, master=self.team.master)
         self.tell(WentBack(self.state, why))

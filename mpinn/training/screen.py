@@ -256,6 +256,7 @@ def closing_line(
             reached = f"{state.status} at epoch {state.epoch}, round {state.round}"
     written = [f"result in {settings.result}"] if settings.result else []
     written += [f"snapshot in {saved}"] if saved else []
+    written += [f"trace in {settings.trace}"] if settings.trace else []
     parts = [
         f"{reached}, {spent(state, start, seconds)}",
         *([efficiency_of(efficiency)] if efficiency else []),

@@ -20,6 +20,7 @@ from mpinn.parallel import merge_cost, mpi_library
 from mpinn.parallel.launched import launched
 from mpinn.parallel.round import Team
 from mpinn.parallel.stop_requests import Listener
+from mpinn.parallel.timeline import Timeline
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
 from mpinn.system.files import check_writable
@@ -32,6 +33,7 @@ from mpinn.training.screen import Screen
 from mpinn.training.snapshots import Snapshot, Store
 from mpinn.training.state import RunState
 from mpinn.training.stopwatch import Stopwatch
+from mpinn.training.trace import TraceWriter
 from mpinn.training.writers import ResultWriter, SnapshotWriter
 
 log = logging.getLogger("mpinn")
@@ -56,6 +58,7 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch, supervisi
     if store:
         world.on_root(lambda: store.begin(resumed, again))
     lock = lock_result(world, options, job)
+    check_trace(world, options)
     data = share_data(world, options)
     exemplars = len(data.train_labels)
     snapshot = world.on_root(partial(snapshots.load, resumed, exemplars)) if resumed else None
@@ -70,7 +73,8 @@ def prepare(world: World, given: dict[str, Any], stopwatch: Stopwatch, supervisi
     kernel = world.on_all(partial(choose_kernel, settings))
     state = snapshot.state if snapshot else RunState.beginning(settings)
     world.comm.Bcast(state.master.weights)
-    team = Team(world, settings, kernel, data, state.master, listener)
+    timeline = Timeline(settings.trace_rounds if settings.trace else 0)
+    team = Team(world, settings, kernel, data, state.master, listener, timeline)
     state.master = team.master
     facts = Facts(
         job=job,
@@ -114,6 +118,8 @@ def observers(run: Run, lock: Lock | None) -> list[Observer]:
         found.append(SnapshotWriter(team, run.store, run.snapshot_of, run.tell))
     if settings.result:
         found.append(ResultWriter(team, Path(settings.result), lock, run.result_of))
+    if settings.trace:
+        found.append(TraceWriter(team, settings, run.facts))
     head = screen.head(settings, run.facts, team.exchange.medium) if world.root else {}
     silent = lambda: settings.quiet or not world.root  # noqa: E731
     found.append(Screen(settings, head, run.facts.data.notes, run.facts.start, silent))
@@ -138,13 +144,30 @@ def lock_result(world: World, options: Options, job: str) -> Lock | None:
     lock = results.lock_of(path, job)
 
     def take() -> None:
-        check_writable(path.parent, "--result")
-        if path.is_dir():
-            raise UsageError(f"{path}: is a directory; give --result a file")
+        check_file(path, "--result")
         lock.take()
 
     world.on_root(take)
     return lock
+
+
+def check_trace(world: World, options: Options) -> None:
+    """Raise UsageError, on every rank, where a trace is wanted and cannot be written."""
+
+    def check() -> None:
+        if options.trace is not None:
+            if options.result is not None and Path(options.trace).resolve() == Path(options.result).resolve():
+                raise UsageError(f"{options.trace}: --trace and --result name one file; give each its own")
+            check_file(Path(options.trace), "--trace")
+
+    world.on_root(check)
+
+
+def check_file(path: Path, option: str) -> None:
+    """Raise UsageError unless a file can be written there."""
+    check_writable(path.parent, option)
+    if path.is_dir():
+        raise UsageError(f"{path}: is a directory; give {option} a file")
 
 
 def share_data(world: World, options: Options) -> Dataset:

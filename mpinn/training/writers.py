@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mpinn.parallel.round import Team
+from mpinn.parallel.timeline import Kind
 from mpinn.system import files
 from mpinn.system.locks import Lock
 from mpinn.training.events import (
@@ -35,8 +36,9 @@ class SnapshotWriter:
         """Save where an event asks for it. Raises MpinnError or ReplicaError, on every rank."""
         match event:
             case EpochEnded(state=state, save=True) | SnapshotWanted(state=state):
-                self.team.compare_replicas()  # no snapshot is of a wrong rank's weights
-                self.team.world.on_root(lambda: self.write(state))
+                with self.team.timeline.span(Kind.SAVING):
+                    self.team.compare_replicas()  # no snapshot is of a wrong rank's weights
+                    self.team.world.on_root(lambda: self.write(state))
             case SignalCaught(state=state) if self.team.world.root:
                 self.write(state)
             case RunEnded() | RunFailed():
@@ -61,6 +63,7 @@ class ResultWriter:
         """Write where an epoch or the run has ended. Raises MpinnError, on every rank."""
         match event:
             case EpochEnded(state=state) | RunEnded(state=state) | RunFailed(state=state):
-                self.team.world.on_root(lambda: files.write_json(self.path, self.result_of(state)))
+                with self.team.timeline.span(Kind.SAVING):
+                    self.team.world.on_root(lambda: files.write_json(self.path, self.result_of(state)))
         if isinstance(event, RunEnded | RunFailed) and self.lock:
             self.lock.release()

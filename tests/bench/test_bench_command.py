@@ -293,6 +293,8 @@ WRONG = [
     ["run", "smoke", "--host", "nobody"],
     ["run", "smoke", "--out", "/proc/none"],
     ["report", "/nonexistent"],
+    ["timeline", "/nonexistent"],
+    ["timeline", "README.md"],
     ["compare", ".", "."],
     ["compare", ".", ".", "--fail-if-slower", "x"],
 ]
@@ -305,6 +307,6 @@ def test_what_is_asked_wrongly_is_one_line_and_status_2(words: list[str]) -> Non
 
 
 def test_every_verb_explains_itself() -> None:
-    for verb in ("list", "run", "check", "report", "compare", "export"):
+    for verb in ("list", "run", "check", "report", "timeline", "compare", "export"):
         ran = bench(verb, "--help")
         assert ran.returncode == 0 and len(ran.stdout.split()) > 15

@@ -1,6 +1,7 @@
 """Ranks that are killed, stopped or wrong: each promise of docs/reliability.md once; `make test-faults`: often."""
 
 import json
+import platform
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from bench.analysis import trace
+from bench.report import timeline
 from mpinn.hosts.launcher import find_launcher
 from mpinn.merging.optimizers import OPTIMIZERS
 from tests.command.commands import (
@@ -68,6 +71,19 @@ if OPEN_MPI:  # MPICH ends all: see the refusal below
         assert f"rank {rank} on " in ran.stdout and "3 ranks go on from epoch 2, round 6" in ran.stdout
         assert said["weights_sha256"] == undisturbed and said["status"] == "completed"
         assert [row["epoch"] for row in said["epochs"]] == [1, 2, 3, 4, 5, 6] and len(said["workers_of_ranks"]) == 3
+
+    @pytest.mark.parametrize("rank", [0, 2])
+    def test_the_trace_of_the_others_names_a_killed_rank(data: list[str], tmp_path: Path, rank: int) -> None:
+        path = tmp_path / "t.json"
+        ran = run([*ULFM, *data, *OPTIONS, "--trace", str(path)], MPINN_FAULT=f"kill:rank={rank},round=20")
+        assert ran.returncode == 0, ran.stderr
+        svg, sentences = timeline.drawn(path)
+        (said,) = (one for one in sentences if "lost" in one)
+        assert said.startswith(f"rank {rank} on {platform.node()} was lost: ") and svg.count(">lost<") == 1
+        assert sentences[0].startswith("rounds 19 to 21 of ") and "3 ranks" in sentences[0]
+        found = trace.read(path)
+        before = found.spans[(found.spans["rank"] == rank) & (found.spans["name"] == trace.NUMBER["round"])]
+        assert before["epoch"].tolist() == 13 * [1]  # the epoch that it had finished
 
     @pytest.mark.parametrize("rank", [0, 2])
     def test_a_rank_is_lost_while_a_merge_is_under_way(data: list[str], tmp_path: Path, rank: int) -> None:

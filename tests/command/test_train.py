@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
+from bench.analysis import trace
+from bench.report import timeline
 from mpinn.hosts.launcher import find_launcher
 from tests.command.commands import errors, ranks_alive, run, start, train, wait_until
 from tests.digits import digits, write_npz
@@ -38,6 +40,33 @@ def test_screen_and_result(data: Path, tmp_path: Path, ranks: int) -> None:
     assert [float(row[1]) for row in rows] == pytest.approx([e["train_accuracy"] for e in said["epochs"]], abs=0.006)
     assert said["weights_sha256"][:12] in lines[-1]
     assert said["environment"]["ranks"] == max(1, ranks)
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_trace_is_written_and_its_place_is_said(data: Path, tmp_path: Path, ranks: int) -> None:
+    ran = train("--data", data, "--workers", 3, "--epochs", 2, "--trace", tmp_path / "t.json.gz", ranks=ranks)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1].endswith(f"; trace in {tmp_path / 't.json.gz'}")
+    (first, *_) = timeline.drawn(tmp_path / "t.json.gz")[1]
+    assert first.startswith("rounds 5 to 7 of 8 (epoch 2)") and f"{max(1, ranks)} rank" in first
+
+
+def test_a_run_that_fails_leaves_its_trace(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    wild = ("--learning-rate", 1e5, "--no-layer-normalisation", "--input-divisor", 1, "--layers", 144, 5)
+    ran = train("--data", data, *wild, "--trace", path, ranks=2)
+    assert ran.returncode == 1 and "diverged" in ran.stderr, ran.stderr
+    found = trace.read(path)
+    assert found.about.rounds > 0 and found.ranks == [0, 1] and len(found.of("round")) == 2 * found.about.rounds
+
+
+def test_the_rank_that_others_wait_for_is_named(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    options = ("--data", data, "--workers", 6, "--worker-batch", 50, "--epochs", 3, "--kernel", "reference")
+    ran = train(*options, "--trace", path, ranks=3, MPINN_FAULT="slow:rank=1,round=3,factor=5")
+    assert ran.returncode == 0, ran.stderr
+    said = timeline.drawn(path)[1][1]
+    assert said.startswith("rank 1 learns longest (") and "slowed by MPINN_FAULT" in said
 
 
 @pytest.mark.parametrize(
@@ -136,6 +165,11 @@ BAD = {
     "result nowhere": (["--result", "/no/such/place/result.json"], "/no/such/place"),
     "snapshots nowhere": (["--checkpoint", "/no/such/place/snapshots"], "/no/such/place"),
     "result on read-only ground": (["--result", "/proc/result.json"], "/proc"),
+    "trace nowhere": (["--trace", "/no/such/place/t.json"], "give --trace another place"),
+    "trace on read-only ground": (["--trace", "/proc/t.json"], "/proc: cannot be written"),
+    "a trace that is a directory": (["--trace", "/tmp"], "/tmp: is a directory; give --trace a file"),
+    "a trace in the result's place": (["--trace", "/tmp/x", "--result", "/tmp/x"], "give each its own"),
+    "no rounds to trace": (["--trace-rounds", "0"], "--trace-rounds"),
     "too many workers": (["--workers", "601"], "at most 600 --workers, or --worker-batch 99"),
     "layers that do not fit": (["--layers", "100", "10"], "784"),
     "activations that do not fit": (["--activations", "elu", "softmax"], "--activations"),

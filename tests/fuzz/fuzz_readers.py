@@ -28,13 +28,15 @@ import numpy as np
 import yaml
 
 with atheris.instrument_imports(include=["mpinn", "bench", "yaml", "zipfile"]):
-    from bench.analysis import compare, export, results
+    from bench.analysis import compare, export, results, trace
     from bench.harness import oracle, result_file, stored, suite
+    from bench.report import timeline
     from mpinn import config, datasets
     from mpinn.config import Options
     from mpinn.hosts import hostfile, library
+    from mpinn.parallel.timeline import SPAN, Kind
     from mpinn.system.errors import MpinnError
-    from mpinn.training import snapshots
+    from mpinn.training import snapshots, trace_events
     from mpinn.training.state import RunState
 
 MOST_MEMORY = 100 * 2**20  # bytes of a refusal
@@ -274,6 +276,12 @@ RESULT = {
 }  # fmt: skip
 PROFILES = [yaml.safe_load(file.read_text()) for file in sorted((REPOSITORY / "hosts").glob("*.yml"))]
 SUITES = [yaml.safe_load(file.read_text()) for file in sorted((REPOSITORY / "bench/suites").glob("*.yml"))]
+CLOCKS = [{"host": host, "uncertainty_seconds": 1e-5} for host in ("a", "b")]
+ABOUT = {"program": "mpinn.train", "schema_version": 1, "job": "", "rounds": 2, "cut": True, "clocks": CLOCKS}
+SPANS = np.array([(kind, kind, kind + 0.5, 1, 1, 1, 1, 0.1, 0.1, 0.1) for kind in Kind], SPAN)
+TRACE = trace_events.text(
+    [trace_events.RankSpans(rank, rank, SPANS) for rank in (0, 1)], ["a", "b"], {1: "b"}, ABOUT
+).encode()
 
 
 def result(path: Path) -> None:
@@ -283,6 +291,22 @@ def result(path: Path) -> None:
 
 def points(path: str) -> None:
     suite.points(suite.load(path, []), library.find("raspberry-pi-5"))
+
+
+def read_trace(content: bytes, right: bool) -> None:
+    """Right: a good trace with values of its head or of an event exchanged. What is read can be put into words."""
+    if right and content:
+        lines = TRACE.splitlines()
+        number = content[0] % (len(lines) - 1)
+        if number:
+            lines[number] = as_json(mutated(json.loads(lines[number].removesuffix(b",")), content[1:])) + b","
+        else:
+            head = json.loads(lines[0] + b"]}")
+            lines[0] = as_json(mutated(head, content[1:])).removesuffix(b"]}")
+        content = b"\n".join(lines)
+        content = gzip.compress(content) if len(content) % 2 else content
+    found = trace.read(put("t.json", content))
+    timeline.words(found, trace.window(found, 3, None))
 
 
 READERS: dict[str, Callable[[bytes, bool], None]] = {
@@ -299,6 +323,7 @@ READERS: dict[str, Callable[[bytes, bool], None]] = {
     "records": records,
     "plan": of_json("plan.json", lambda path: stored.load(path.parent, "plan"), PLAN),
     "sessions": of_json("environment.json", lambda path: stored.load(path.parent, "environment"), SESSIONS),
+    "trace": read_trace,
     "left_out": of_json("left_out.json", lambda path: stored.load(path.parent, "left_out"), {"a/b": "why", "c": "so"}),
 }
 
@@ -326,6 +351,7 @@ def seeds(reader: str) -> list[bytes]:
         "records": [b"".join(as_json(one) + b"\n" for one in RECORDS)],
         "plan": [as_json(PLAN)],
         "sessions": [as_json(SESSIONS)],
+        "trace": [TRACE, gzip.compress(TRACE)],
         "left_out": [b'{"a/b": "why"}'],
     }
     source = random.Random(0)

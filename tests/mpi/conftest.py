@@ -10,6 +10,7 @@ import pytest
 from mpi4py import MPI
 
 from mpinn.parallel.world import World
+from tests.digits import write_npz
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -55,3 +56,9 @@ def world() -> Iterator[World]:
 def shared_tmp_path(world: World, tmp_path: Path) -> Path:
     """Rank 0's temporary directory, on every rank."""
     return world.comm.bcast(tmp_path)
+
+
+@pytest.fixture
+def data(world: World, shared_tmp_path: Path) -> Path:
+    """A small data set, in that directory."""
+    return world.on_root(lambda: write_npz(shared_tmp_path / "digits.npz"))

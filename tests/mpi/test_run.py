@@ -24,7 +24,6 @@ from mpinn.training import setup, snapshots
 from mpinn.training.events import EpochEnded, Event, RunBegan, RunEnded, Saved
 from mpinn.training.run import Run
 from mpinn.training.stopwatch import Stopwatch
-from tests.digits import write_npz
 from tests.mpi.nodes import Nodes
 
 
@@ -43,11 +42,6 @@ def prepare(world: World, *arguments: str | Path) -> Run:
 
 def result(world: World, path: Path) -> dict[str, Any]:
     return world.on_root(lambda: json.loads(path.read_text()))
-
-
-@pytest.fixture
-def data(world: World, shared_tmp_path: Path) -> Path:
-    return world.on_root(lambda: write_npz(shared_tmp_path / "digits.npz"))
 
 
 def test_the_result_says_what_was_run_and_what_came_of_it(world: World, data: Path, shared_tmp_path: Path) -> None:
