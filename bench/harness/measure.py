@@ -52,19 +52,33 @@ class Place:
     lock: int = -1  # file that locks the directory: what is run inherits it, and holds the lock should we be killed
 
 
+def plain(point: str) -> str:
+    """Return the name of a point as a file may have it."""
+    return re.sub(r"[^A-Za-z0-9.=-]+", "_", point)
+
+
 def file_name(point: Point, repeat: int) -> str:
     """Return the name of the file that a run leaves in DIR/runs."""
-    return f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', point.name)}_{repeat}.json"
+    return f"{plain(point.name)}_{repeat}.json"
 
 
 def command(place: Place, point: Point, repeat: int) -> list[str]:
     """Return the command line of a run. Raises UsageError."""
     result = place.directory / "runs" / file_name(point, repeat)
     if point.program == "train":
-        options = point.options | {"workers": point.workers, "seed": point.seed(repeat), "result": str(result)}
-        program = [sys.executable, "-m", "mpinn.train", "--quiet", *config.words(options)]
-    else:
-        program = [sys.executable, "-m", f"{PROGRAMS}.{point.program}", *program_words(point, repeat, result)]
+        return training(place, point, {"workers": point.workers, "seed": point.seed(repeat), "result": str(result)})
+    program = [sys.executable, "-m", f"{PROGRAMS}.{point.program}", *program_words(point, repeat, result)]
+    return launched(place, point, program)
+
+
+def training(place: Place, point: Point, options: dict[str, Any]) -> list[str]:
+    """Return the command line of a training run of a point, with more or other options. Raises UsageError."""
+    words = config.words(point.options | options)
+    return launched(place, point, [sys.executable, "-m", "mpinn.train", "--quiet", *words])
+
+
+def launched(place: Place, point: Point, program: list[str]) -> list[str]:
+    """Return the command line that runs a program on the ranks of a point, as the host profile asks."""
     if not point.mpi:
         return program
     mpi = place.profile.mpi

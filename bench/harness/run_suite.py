@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.harness import estimate, fitness, measure, oracle, records, steps, stored
+from bench.harness import estimate, fitness, measure, oracle, records, steps, stored, traces
 from bench.harness.measure import Place
 from bench.harness.progress import Progress
 from bench.harness.records import INVALID, VALID, Record
@@ -210,7 +210,8 @@ def go_on(place: Place, again: bool) -> int:
     done = {(one["point"], one["repeat"]) for one in latest if one["verdict"] == VALID or not again}
     todo = [(point, repeat) for point, repeat in steps.planned(wanted) if (point.name, repeat) not in done]
     todo = todo or steps.more(wanted, found, place.suite.most_repeats)
-    if not todo:
+    untraced = traces.missing(place, wanted)
+    if not todo and not untraced:
         print(
             f"nothing left to do: {place.directory} has all {len(done)} records; for a new run give --out another place"
         )
@@ -226,6 +227,9 @@ def go_on(place: Place, again: bool) -> int:
             todo = steps.more(wanted, records.read(place.directory), place.suite.most_repeats)
             if todo:
                 print(f"{counted(len(todo), 'run')} more: too short, disturbed, or of unstable points", file=sys.stderr)
+        for point in untraced:
+            print(f"trace  {point.name}", file=sys.stderr)
+            traces.trace(place, point)
     except KeyboardInterrupt as stopped:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 143 if isinstance(stopped, TerminatedError) else 130

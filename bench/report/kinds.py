@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.analysis import results
 from bench.analysis.results import Row
-from bench.harness import statistics
+from bench.harness import statistics, traces
 from bench.harness.suite import Figure
 from bench.report import figures
 from bench.report.cells import Cell, Hosts, Part, host_label, label, median_cell, remarks, table_of
@@ -20,6 +20,7 @@ from bench.report.front import front
 from bench.report.growth import growth, nutshell
 from bench.report.predicted import predicted
 from bench.report.speedup import speedup
+from bench.report.timeline import drawn
 from mpinn.parallel.phases import PHASES
 
 
@@ -100,6 +101,20 @@ def compared(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     return (figures.bars(drawn, what) if drawn else ""), tables
 
 
+def timeline(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
+    """Return some rounds of the first host that has a trace of the experiment, and in words what they show."""
+    for title, run in hosts:
+        for point in results.by_point(run.records, name):
+            path = traces.path_of(run.directory, point)
+            if path.exists():
+                svg, sentences = drawn(path)
+                said = (
+                    f"{host_label(title, hosts, point)}: {'; '.join(sentences)}. (python -m bench timeline {path.name})"
+                )
+                return svg, [Part([], [], said)]
+    return "", [Part([], [], "No trace was kept: the same bench run makes one.")]
+
+
 def tabled(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     """Return a table alone."""
     return "", [table_of(name, figure, run, title if len(hosts) > 1 else "") for title, run in hosts]
@@ -130,6 +145,7 @@ KINDS = {
     "shares": shares,
     "efficiencies": efficiencies,
     "predicted": predicted,
+    "timeline": timeline,
     "bars": compared,
     "front": front,
     "table": tabled,

@@ -206,5 +206,6 @@ def summary(title: str, runs: Sequence[Run], titles: Sequence[str], sections: Se
             if part.rows:
                 rows = [[cell.text for cell in cells] for cells in part.rows]
                 lines += [markdown(Table("", part.columns, rows)), ""]
-                lines += [as_text(part.note), ""] if part.note else []
+            if part.note and (part.rows or not part.columns):
+                lines += [as_text(part.note), ""]
     return "\n".join(lines)

@@ -24,6 +24,9 @@ def write_suite(folder: Path, **changes: object) -> Path:
                 "figures": [
                     {"kind": "speedup", "published": "speedup", "paper": "Figure 2"},
                     {"kind": "shares", "title": "Shares"},
+                    {"kind": "efficiencies", "title": "Efficiencies"},
+                    {"kind": "timeline", "title": "Rounds"},
+                    {"kind": "predicted", "title": "Further"},
                 ],
             },
             "growth": {

@@ -1,5 +1,6 @@
 """`python -m bench` as its user sees it: real runs of a small suite, killed, resumed, disturbed and wrong."""
 
+import dataclasses
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import pytest
 
 from mpinn.hosts.launcher import find_launcher
 from tests.bench.suites import write_suite
+from tests.bench.test_prediction import HOST
 from tests.command.commands import environment, errors, ranks_alive, run, wait_until
 
 BENCH = [sys.executable, "-m", "bench"]
@@ -261,12 +263,42 @@ def test_report_is_one_page_whose_links_all_lead_somewhere(measured: Path) -> No
     assert not re.search(r'(src|href)="(?!#|data:)', page) and "@import" not in page and "<script" not in page
     targets, ids = set(re.findall(r'href="#([^"]+)"', page)), re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids)) and targets <= set(ids)
-    assert page.count("<svg") == 3 == len(list((measured / "figures").glob("*.svg")))
+    drawn = {path.stem for path in (measured / "figures").glob("*.svg")}
+    assert drawn == {"strong", "strong-2", "strong-3", "strong-4", "growth"} and page.count("<svg") == len(drawn)
     assert page.count('id="record-') == 8
     assert "No numbers for this" in page  # Figure 6 has no published values asked for
     assert "Lenovo" in page and "arXiv" in page  # published speedups beside
     summary = (measured / "report.md").read_text()
     assert summary.startswith("# A small suite") and "| ranks |" in summary
+
+
+def test_of_the_most_ranks_that_have_a_core_a_trace_is_kept_and_drawn(measured: Path) -> None:
+    (path,) = (measured / "traces").iterdir()
+    assert path.name == "strong_ranks=2.json.gz"
+    assert bench("report", measured).returncode == 0
+    summary = (measured / "report.md").read_text()
+    assert re.search(r"strong/ranks=2: rounds \d+ to \d+ of \d+ .*2 ranks on 1 host.*: learning \d+ %", summary)
+    assert "strong_ranks=2" not in (measured / "records.jsonl").read_text().replace("runs/strong_ranks=2", "")
+
+
+def test_a_trace_that_is_lost_is_made_again(measured: Path) -> None:
+    (path,) = (measured / "traces").iterdir()
+    path.unlink()
+    ran = bench("run", measured.parent / "small.yml", "--out", measured, "--watts", "15")
+    assert ran.returncode == 0 and "trace  strong/ranks=2" in ran.stderr and path.exists()
+
+
+def test_with_a_calibration_beside_it_a_report_tells_how_far_the_host_would_scale(measured: Path) -> None:
+    (measured / "calibration.json").write_text(json.dumps(dataclasses.asdict(HOST)))
+    try:
+        assert bench("report", measured).returncode == 0
+        summary = (measured / "report.md").read_text()
+        rows = re.findall(r"^\| (\d+) \| (\d+) \|", summary.partition("## Further")[2], re.MULTILINE)
+        assert rows[:3] == [("1", "1"), ("1", "2"), ("1", "4")] and rows[-1] == ("1024", "4096")
+        assert (measured / "figures" / "strong-5.svg").exists()
+    finally:
+        (measured / "calibration.json").unlink()
+        (measured / "figures" / "strong-5.svg").unlink(missing_ok=True)
 
 
 def test_report_puts_hosts_side_by_side(measured: Path, tmp_path: Path) -> None:
