@@ -32,6 +32,17 @@ LABELS = {
 }
 
 
+UNITS = {
+    "_microseconds": "µs",
+    "_milliseconds": "ms",
+    "_seconds": "s",
+    "_percent": "%",
+    "_mhz": "MHz",
+    "_mib": "MiB",
+    "_kilobytes": "kB",
+    "_c": "°C",
+}  # endings of names
+
 SETS = {"train": "training set", "test": "test set"}
 
 
@@ -50,6 +61,10 @@ class Part(NamedTuple):
 
 
 def label(name: str) -> str:
+    """Return the words for a setting or a metric, with its unit where its name ends in one."""
+    for ending, unit in UNITS.items():
+        if name not in LABELS and name.endswith(ending):
+            return f"{name.removesuffix(ending).replace('_', ' ')}, {unit}"
     return LABELS.get(name, name.replace("_", " "))
 
 

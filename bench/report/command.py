@@ -32,7 +32,7 @@ def report(asked: argparse.Namespace) -> int:
 def write(directories: list[Path], out: Path) -> int:
     """Write the report of result directories into `out`; return how many figures. Raises UsageError, MpinnError."""
     try:
-        from bench.report import figures, page, sections
+        from bench.report import answer, figures, page, sections
     except ImportError as error:
         raise UsageError(f"{error}: the report needs more packages: pip install 'mpinn-bench[bench]'") from None
     runs = [results.open_run(directory) for directory in directories]
@@ -40,7 +40,8 @@ def write(directories: list[Path], out: Path) -> int:
         if not run.plan:
             raise UsageError(f"{run.directory}: no plan.json, which says what the records are of; restore it")
     titles = names(runs)
-    title, description = (runs[0].plan["suite"][key] for key in ("title", "description"))
+    title = answer.title(runs[0]) if len(runs) == 1 else f"{runs[0].plan['suite']['title']}: {', '.join(titles)}"
+    description = runs[0].plan["suite"]["description"]
     made = sections.of_run(runs, titles)
     try:
         (out / "figures").mkdir(parents=True, exist_ok=True)

@@ -102,7 +102,9 @@ def bars(drawn: Sequence[tuple[str, float, float, float]], x: str) -> str:
         labels = [label for label, *_ in drawn]
         middles = [middle for _, _, middle, _ in drawn]
         whiskers = [[middle - low for _, low, middle, _ in drawn], [high - middle for _, _, middle, high in drawn]]
-        axes.barh(labels, middles, 0.6, xerr=whiskers, color=COLOURS[0], ecolor=INK)
+        drawn_bars = axes.barh(labels, middles, 0.6, xerr=whiskers, color=COLOURS[0], ecolor=INK)
+        axes.bar_label(drawn_bars, [f"{middle:,.4g}" for middle in middles], padding=4)  # a short bar may not be seen
+        axes.margins(x=0.15)
         axes.invert_yaxis()
         return text(figure, axes, False)
 

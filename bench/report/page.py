@@ -12,13 +12,13 @@ from bench.analysis import results
 from bench.analysis.export import as_text, markdown
 from bench.analysis.results import Run
 from bench.harness.records import DEGRADED, INVALID, VALID, Record
-from bench.report.cells import Cell, number
+from bench.report import answer
+from bench.report.cells import Cell, label, number
 from bench.report.sections import Section
 from mpinn.system.terminal import Table
 from mpinn.system.words import counted
 
-RECORD_COLUMNS = ("repeat", "official")
-HOST_COLUMNS = ("clock_mhz", "temperature_c", "busy_with_others", "steal_percent", "load_before", "load_after")
+HOST_ROWS = ("clock_mhz", "temperature_c", "busy_with_others", "steal_percent", "load_before", "load_after")
 
 
 def html(title: str, description: str, runs: Sequence[Run], titles: Sequence[str], sections: Sequence[Section]) -> str:
@@ -35,12 +35,17 @@ def html(title: str, description: str, runs: Sequence[Run], titles: Sequence[str
         sections=[
             section._asdict()
             | {"parts": [part._asdict() | {"rows": linked(part.rows, anchors)} for part in section.parts]}
-            for section in sections
+            for section in sorted(sections, key=lambda one: one is not lead(sections))
         ],
         groups=[
             group for run, name in zip(runs, titles, strict=True) for group in groups(run, name, len(runs) > 1, anchors)
         ],
     )
+
+
+def lead(sections: Sequence[Section]) -> Section | None:
+    """Return what a page shows first: the first section with a figure, or the first of all."""
+    return next((section for section in sections if section.svg), next(iter(sections), None))
 
 
 class Anchors:
@@ -67,7 +72,7 @@ def linked(rows: Sequence[Sequence[Cell]], anchors: Anchors) -> list[list[dict[s
         [
             {
                 "text": cell.text,
-                "anchor": anchors.of(cell.records),
+                "anchor": anchors.of(cell.records) if cell.text else "",
                 "doubtful": cell.doubtful,
                 "wordy": len(cell.text) > 40,
             }
@@ -89,7 +94,7 @@ def host(run: Run, title: str, anchors: Anchors) -> dict[str, Any]:
         "unofficial": sum(not record["official"] for record in run.records),
         "minimum": f"{run.plan['suite']['minimum_seconds']:g}",
         "reasons": reasons,
-        "merit": best and {**best, "anchor": anchors.of(best["records"])},
+        "answer": answer.sentences(run, best),
         "facts": facts(run),
     }
 
@@ -141,13 +146,10 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def groups(run: Run, title: str, several: bool, anchors: Anchors) -> list[dict[str, Any]]:
-    """Return the records of a run for the end of the page, by point."""
+    """Return the records of a run for the end of the page, by point: a column a record, a row a figure."""
     found = []
     for point, records in sorted(results.by_point(run.records).items()):
-        first = records[0]
-        metrics = list(dict.fromkeys(name for record in records for name in record["metrics"]))
-        units = {name: unit for record in records for name, unit in record["units"].items()}
-        columns = [*RECORD_COLUMNS, *HOST_COLUMNS, *(f"{name} [{units[name]}]" for name in metrics)]
+        first, shown = records[0], sorted(records, key=lambda one: one["repeat"])
         settings = {
             **first["options"],
             **{name: first[name] for name in ("ranks", "workers", "wait_policy") if first[name]},
@@ -157,26 +159,38 @@ def groups(run: Run, title: str, several: bool, anchors: Anchors) -> list[dict[s
                 "anchor": anchors.points[id(first)],
                 "title": f"{title}: {point}" if several else point,
                 "about": f"{first['program']}; " + ", ".join(f"{name} {value}" for name, value in settings.items()),
-                "columns": [column.replace("_", " ") for column in columns] + ["verdict"],
-                "rows": [row(record, metrics, anchors) for record in sorted(records, key=lambda one: one["repeat"])],
+                "records": [
+                    {
+                        "anchor": anchors.names[id(record)],
+                        "repeat": record["repeat"] + 1,
+                        "verdict": record["verdict"],
+                        "reasons": "; ".join(record["reasons"]),
+                    }
+                    for record in shown
+                ],
+                "rows": rows(shown),
             }
         )
     return found
 
 
-def row(record: Record, metrics: Sequence[str], anchors: Anchors) -> dict[str, Any]:
-    values = [record["hosts"][0][name] if record["hosts"] else None for name in HOST_COLUMNS]
-    values += [record["metrics"].get(name) for name in metrics]
-    return {
-        "anchor": anchors.names[id(record)],
-        "cells": [
-            str(record["repeat"] + 1),
-            "yes" if record["official"] else "no",
-            *("" if value is None else number(value) for value in values),
-        ],
-        "verdict": record["verdict"],
-        "reasons": "; ".join(record["reasons"]),
-    }
+def rows(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
+    """Return what records of a point have, by name, a value each: conditions of the first host, then metrics."""
+    metrics = list(dict.fromkeys(name for record in records for name in record["metrics"]))
+    units = {name: unit for record in records for name, unit in record["units"].items()}
+    found = [("official", ["yes" if record["official"] else "no" for record in records])]
+    for name in HOST_ROWS:
+        values = [record["hosts"][0][name] if record["hosts"] else None for record in records]
+        if any(value is not None for value in values):
+            found.append((label(name), [shown(value) for value in values]))
+    for name in metrics:
+        unit = f" [{units[name]}]" if units[name] != "1" else ""
+        found.append((f"{name.replace('_', ' ')}{unit}", [shown(record["metrics"].get(name)) for record in records]))
+    return found
+
+
+def shown(value: float | None) -> str:
+    return "" if value is None else number(value)
 
 
 def summary(title: str, runs: Sequence[Run], titles: Sequence[str], sections: Sequence[Section]) -> str:
@@ -184,13 +198,8 @@ def summary(title: str, runs: Sequence[Run], titles: Sequence[str], sections: Se
     lines = [f"# {as_text(title)}", ""]
     for run, name in zip(runs, titles, strict=True):
         verdicts = Counter(record["verdict"] for record in run.records)
-        best = merit(run)
         lines += [f"## {as_text(name)}", ""] if len(runs) > 1 else []
-        if best:
-            lines += [
-                f"**{best['seconds']} s** of training to {best['target']}% on the test set: {as_text(best['how'])}.",
-                "",
-            ]
+        lines += [as_text(" ".join(answer.sentences(run, merit(run)))), ""]
         lines += [
             f"{len(run.records)} records: "
             + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())

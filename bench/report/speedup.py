@@ -50,7 +50,7 @@ def table(curve: list[Scaled], x: str, metric: str, note: str) -> Part:
     found = [one for point in curve for one in point.row.records]
     clocked = any(host["clock_mhz"] for one in found for host in one["hosts"])
     metered = any("epoch_joules" in one["metrics"] for one in found)
-    columns = [label(x), f"{label(metric)}: min", "median", "max", "speedup", "95% interval", "efficiency"]
+    columns = [label(x), label(metric), "speedup", "95% interval", "efficiency", "lowest", "highest"]
     columns += ["clock, MHz"] * clocked + ["joules an epoch"] * metered
     rows = []
     for one in curve:
@@ -58,10 +58,12 @@ def table(curve: list[Scaled], x: str, metric: str, note: str) -> Part:
         notes = ["unstable"] if one.speedup.unstable and one.x != 1 else []
         row = [
             Cell(str(one.x)),
-            *(cell(one.row, value) for value in one.row.spread[:3]),
+            cell(one.row, one.row.spread.median),
             cell(one.row, one.speedup.value, ".2f"),
             Cell(interval, one.row.records),
             cell(one.row, one.efficiency, ".0%"),
+            cell(one.row, one.row.spread.min),
+            cell(one.row, one.row.spread.max),
         ]
         row += [clock_cell(one.row)] * clocked + [median_cell(one.row, "epoch_joules")] * metered
         rows.append([*row, Cell(", ".join(notes + remarks(one.row)))])

@@ -305,7 +305,7 @@ def test_report_puts_hosts_side_by_side(measured: Path, tmp_path: Path) -> None:
     ran = bench("report", measured, measured, "--out", tmp_path)
     assert ran.returncode == 0, ran.stderr
     page = (tmp_path / "report.html").read_text()
-    assert page.count('<h2 id="strong">') == 1 and page.count('class="merit"') == 2
+    assert page.count('<h2 id="strong">') == 1 and page.count('class="answer"') == 2
 
 
 def test_list_names_every_suite() -> None:

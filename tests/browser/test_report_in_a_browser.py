@@ -1,6 +1,8 @@
 """The report of every committed result, in a real browser: figures, console, a phone's width, dark mode, print."""
 
 import base64
+import importlib.resources
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,7 @@ FIGURES = """
     }));
 """
 
+AXE = (importlib.resources.files("axe_core_python") / "axe.min.js").read_text()
 LINKS = """
     return [...document.querySelectorAll('a')]
         .map(one => document.getElementById(one.getAttribute('href').slice(1)) !== null);
@@ -101,6 +104,30 @@ def test_text_is_legible_in_light_and_dark(page: webdriver.Chrome, scheme: str) 
     assert dark == (scheme == "dark")
     faint = [(text, contrast) for text, contrast in page.execute_script(CONTRASTS) if contrast < LEAST_CONTRAST]
     assert faint == []
+
+
+@pytest.mark.parametrize("width", [1400, 768, 390])
+def test_the_first_screen_answers_and_shows_a_figure(page: webdriver.Chrome, width: int) -> None:
+    show(page, width, "light")
+    tops = page.execute_script(
+        "return ['.answer', 'figure svg', 'nav', '#environment'].map("
+        "one => document.querySelector(one).getBoundingClientRect().top)"
+    )
+    assert tops == sorted(tops) and tops[0] < 300 and tops[1] < 900
+    assert re.search(r": .+, 20\d\d-\d\d-\d\d$", page.title)  # machine and day
+    assert page.find_element("css selector", ".answer").text.startswith("It works: ")
+
+
+def test_an_accessibility_checker_finds_nothing(page: webdriver.Chrome) -> None:
+    page.execute_script(AXE)
+    found = page.execute_async_script("axe.run(document, {resultTypes: ['violations']}).then(arguments[0])")
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found["violations"]] == []
+
+
+def test_tables_that_scroll_can_be_reached_by_keyboard(page: webdriver.Chrome) -> None:
+    assert page.execute_script("return [...document.querySelectorAll('.scroll')].every(one => one.tabIndex === 0)")
+    page.find_element("css selector", "body").send_keys("\t")
+    assert page.execute_script("return document.activeElement !== document.body")
 
 
 def test_links_lead_to_records_on_the_page(page: webdriver.Chrome) -> None:
