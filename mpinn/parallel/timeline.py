@@ -1,10 +1,11 @@
 """What this rank does when, for --trace: its spans, by `time.perf_counter`, a clock that all ranks of a host share."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from enum import IntEnum
+from struct import Struct
 from time import perf_counter
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,8 +44,8 @@ SPAN = np.dtype(
         ("progress", np.float64),  # seconds of learning in which MPI went on with a merge
     ]
 )
+PACKED = Struct("=iddiiiiddd").pack  # as SPAN lies in memory
 NOTHING = nullcontext()
-NOT_LEARNED = (0, 0.0, 0.0, 0.0)  # the last fields of SPAN
 
 
 class Departure(NamedTuple):
@@ -67,7 +68,7 @@ class Timeline:
         self.epoch = self.round = 0
         self.began = 0.0  # the round
         self.progressed = 0.0  # seconds in which MPI went on with merges, between exemplars
-        self.rows: list[tuple[Any, ...]] = []  # fields of SPAN
+        self.noted = bytearray()  # of SPAN: a tuple a span would keep the garbage collector busy
 
     def begin_round(self, epoch: int, round_: int) -> None:
         """A round begins, from 1."""
@@ -88,28 +89,20 @@ class Timeline:
 
     def note(self, kind: Kind, start: float, end: float, number: int = -1) -> None:
         """Note a span; call it where `active`, or `on`."""
-        self.rows.append((kind, start, end, self.epoch, self.round, number, *NOT_LEARNED))
+        self.noted += PACKED(kind, start, end, self.epoch, self.round, number, 0, 0.0, 0.0, 0.0)
 
     def learned(self, start: float, worker: int, exemplars: int, think: float, train: float, progress: float) -> None:
         """Note that a worker has learned its batch, up to now; the last three in seconds. Call it where `active`."""
-        place = (self.epoch, self.round, worker)
-        self.rows.append((Kind.LEARNING, start, perf_counter(), *place, exemplars, think, train, progress))
-
-    @contextmanager
-    def noted(self, kind: Kind) -> Iterator[None]:
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.note(kind, start, perf_counter())
+        end, place = perf_counter(), (self.epoch, self.round, worker)
+        self.noted += PACKED(Kind.LEARNING, start, end, *place, exemplars, think, train, progress)
 
     def span(self, kind: Kind) -> AbstractContextManager[None]:
         """Within it the rank does this."""
-        return self.noted(kind) if self.on else NOTHING
+        return Span(self, kind) if self.on else NOTHING
 
     def of_round(self, kind: Kind) -> AbstractContextManager[None]:
         """As `span`, in the rounds that are traced."""
-        return self.noted(kind) if self.active else NOTHING
+        return Span(self, kind) if self.active else NOTHING
 
     def depart(self) -> Departure | None:
         """The merge of this round is sent; None: it is not traced."""
@@ -117,12 +110,29 @@ class Timeline:
 
     def arrive(self, sent: Departure) -> None:
         """That merge is complete."""
-        self.rows.append((Kind.UNDER_WAY, sent.at, perf_counter(), sent.epoch, sent.round, -1, *NOT_LEARNED))
+        self.noted += PACKED(Kind.UNDER_WAY, sent.at, perf_counter(), sent.epoch, sent.round, -1, 0, 0.0, 0.0, 0.0)
 
     def spans(self) -> np.ndarray:
         """Return what was noted, (spans,) SPAN, in the order in which it ended."""
-        return np.array(self.rows, SPAN)
+        return np.frombuffer(bytes(self.noted), SPAN)
 
     def clear(self) -> None:
         """Forget what was noted."""
-        self.rows.clear()
+        self.noted.clear()
+
+
+class Span:
+    """A context that a rank enters and leaves; a generator would take longer than some of what is noted."""
+
+    __slots__ = ("kind", "start", "timeline")
+
+    def __init__(self, timeline: Timeline, kind: Kind) -> None:
+        self.timeline, self.kind = timeline, kind
+
+    def __enter__(self) -> None:
+        self.start = perf_counter()
+
+    def __exit__(
+        self, raised: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.timeline.note(self.kind, self.start, perf_counter())

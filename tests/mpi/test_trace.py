@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from mpinn.parallel import clocks, exchange, reduction, timeline
 from mpinn.parallel import round as round_module
 from mpinn.parallel.clocks import Reading
 from mpinn.parallel.phases import PHASES
+from mpinn.parallel.reduction import Round
+from mpinn.parallel.schedule import Counts
+from mpinn.parallel.timeline import Kind, Timeline
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
 from mpinn.training import trace as trace_module
@@ -122,6 +126,25 @@ def test_with_overlap_merges_are_under_way_while_ranks_learn(
         assert across or world.size == 1 or not learning[rank], (
             "no merge was under way while the next round was learned"
         )
+
+
+def test_a_merge_ends_when_its_rank_notices_that_it_is_complete() -> None:
+    """MPI's progress is counted, and a merge that was noticed between exemplars has ended before it is waited for."""
+    tests, kept = iter([False, True, True]), Timeline(rounds=1)
+    request = SimpleNamespace(Test=lambda: next(tests), Wait=lambda: None)
+    comm = SimpleNamespace(Iallreduce=lambda *buffers: request)
+    kept.begin_round(1, 1)
+    sums = np.zeros(3)
+    merge = reduction.Reduction(comm, sums, Round(Counts(np.ones(1, int), 1), 0, sums), True, None, kept)
+    merge.progress()
+    assert not len(kept.spans()) and kept.progressed > 0
+    merge.progress()
+    (noticed,) = kept.spans()
+    merge.progress()
+    merge.wait()
+    under_way, waiting = kept.spans()
+    assert under_way == noticed and under_way["kind"] == Kind.UNDER_WAY and waiting["kind"] == Kind.WAITING
+    assert under_way["end"] <= waiting["start"]
 
 
 def test_without_overlap_none_is(world: World, data: Path, shared_tmp_path: Path) -> None:

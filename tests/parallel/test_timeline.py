@@ -23,7 +23,7 @@ def test_off_nothing_is_noted() -> None:
     one_round(timeline, 1)
     with timeline.span(Kind.EVALUATING):
         pass
-    assert not timeline.rows and not timeline.active and not timeline.cut
+    assert not timeline.noted and not timeline.active and not timeline.cut
     timeline.begin_round(1, 1)
     assert timeline.depart() is None
 

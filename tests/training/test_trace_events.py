@@ -43,10 +43,14 @@ def trace() -> dict[str, Any]:
 
 
 def check_format(events: list[dict[str, Any]]) -> None:
-    """What the Trace Event Format asks for, and Perfetto bears: spans of a thread nested, none on thread 0."""
+    """What the Trace Event Format asks for, and Perfetto bears: spans nested, the outer first, none on thread 0."""
     stacks: dict[tuple[int, int], list[float]] = defaultdict(list)
     under_way: dict[tuple[str, str], float] = {}
-    for event in sorted((one for one in events if one["ph"] == "X"), key=lambda one: (one["ts"], -one["dur"])):
+    complete = [one for one in events if one["ph"] == "X"]
+    for thread in {one["tid"] for one in complete}:
+        order = [(one["ts"], -one["dur"]) for one in complete if one["tid"] == thread]
+        assert order == sorted(order)
+    for event in complete:
         assert event["name"] and event["cat"] and event["dur"] >= 0 and event["ts"] >= 0
         end, stack = event["ts"] + event["dur"], stacks[event["pid"], event["tid"]]
         while stack and stack[-1] <= event["ts"]:
