@@ -1,42 +1,69 @@
-"""`bench compare A B`: two runs of the same points, on two machines or at two commits; ratios with their intervals."""
+"""`bench compare A B ...`: runs of the same points, on other machines or at other commits; ratios with intervals."""
 
 import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.analysis import results
+from bench.analysis.results import Run
 from bench.harness import statistics
 from bench.harness.records import VALID, Record
-from bench.harness.statistics import Ratio
+from bench.harness.statistics import LEAST, Ratio
 from mpinn.system.errors import UsageError
 from mpinn.system.terminal import Table, show
+from mpinn.system.words import counted
 
 # The metric by which a point is compared: the first that it has, or its first time.
 SPEEDS = ("epoch_seconds", "exemplar_microseconds")
 TIMES = ("s", "ms", "us")
+CHANCE = 0.05  # below it, corrected for the number of points, two runs differ
 
 
 class Pair(NamedTuple):
     point: str
     metric: str
     ratio: Ratio  # B by A
+    chance: float  # that as much is there by chance, corrected for the number of points
+    repeats: int  # of the one with fewer
     doubtful: bool  # a record of either is not VALID
+
+    @property
+    def differs(self) -> bool:
+        """Whether more than chance is between them."""
+        return self.ratio.known and self.chance < CHANCE
+
+    @property
+    def again(self) -> bool:
+        """Whether it should be measured again before anyone builds on it."""
+        return self.doubtful or self.ratio.unstable or not self.ratio.known
+
+    def said(self) -> str:
+        """Return what there is to say of it."""
+        if not self.ratio.known:
+            return f"fewer than {LEAST} repeats: measure again"
+        words = "no difference shown" if not self.differs else "faster" if self.ratio.value < 1 else "slower"
+        doubts = (["unstable"] if self.ratio.unstable else []) + (["not all VALID"] if self.doubtful else [])
+        return ", ".join([words, *doubts]) + (": measure again" if doubts else "")
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "compare",
-        help="compare two runs",
-        description="Compare the times of the points that two result directories share: B by A, with a 95% interval. "
-        "Exit status: 0; 1 where B is slower than --fail-if-slower allows.",
+        help="compare runs",
+        description="Compare the times of the points that result directories share with the first: B by A, with a 95% "
+        "interval, and whether they differ, corrected for the number of points. Exit status: 0; 1 where one is slower "
+        "than --fail-if-slower allows.",
     )
     parser.add_argument("a", type=Path, metavar="A", help="result directory that is the measure")
-    parser.add_argument("b", type=Path, metavar="B", help="result directory to compare with it")
+    parser.add_argument("others", type=Path, nargs="+", metavar="B", help="result directories to compare with it")
     parser.add_argument(
         "--fail-if-slower",
         type=percent,
         metavar="PERCENT",
-        help="exit with 1 if a point of B is slower by more than this, by its whole interval",
+        help="exit with 1 if a point differs and is slower by more than this, by its whole interval",
+    )
+    parser.add_argument(
+        "--doubtful-too", action="store_true", help="let --fail-if-slower count unstable and DEGRADED points as well"
     )
     parser.set_defaults(command=compare)
 
@@ -49,19 +76,23 @@ def percent(text: str) -> float:
     return value
 
 
-def pairs(a: list[Record], b: list[Record]) -> list[Pair]:
-    """Return the comparison of every point that both have, with values that are not INVALID."""
-    groups, others = results.by_point(a), results.by_point(b)
-    found = []
-    for point, group in groups.items():
+def pairs(a: Run, b: Run) -> list[Pair]:
+    """Return the comparison of every point that both have, with values that are not INVALID, in the suite's order."""
+    groups, others = results.by_point(a.records), results.by_point(b.records)
+    order = {point["name"]: number for number, point in enumerate(a.plan.get("points", []))}
+    found, chances = [], []
+    for point, group in sorted(groups.items(), key=lambda one: order.get(one[0], len(order))):
         metric = speed_of(group)
         if point not in others or metric is None:
             continue
         mine, theirs = results.values(group, metric), results.values(others[point], metric)
         if len(mine) and len(theirs):
             doubtful = any(one["verdict"] != VALID for one in (*group, *others[point]))
-            found.append(Pair(point, metric, statistics.ratio(theirs, mine), doubtful))
-    return found
+            found.append(
+                Pair(point, metric, statistics.ratio(theirs, mine), 1.0, min(len(mine), len(theirs)), doubtful)
+            )
+            chances.append(statistics.chance(mine, theirs))
+    return [pair._replace(chance=one) for pair, one in zip(found, statistics.holm(chances), strict=True)]
 
 
 def speed_of(group: list[Record]) -> str | None:
@@ -73,21 +104,42 @@ def speed_of(group: list[Record]) -> str | None:
 
 
 def compare(asked: argparse.Namespace) -> int:
-    """Print the comparison; return the exit status. Raises UsageError."""
-    runs = [results.open_run(directory) for directory in (asked.a, asked.b)]
-    found = pairs(runs[0].records, runs[1].records)
-    if not found:
-        raise UsageError(f"{asked.a} and {asked.b} have no right result of the same point")
-    rows, slower = [], []
-    for pair in found:
-        direction = "faster" if pair.ratio.value < 1 else "slower"
-        said = direction if pair.ratio.significant else "no difference shown"
-        notes = [said, *(["unstable"] if pair.ratio.unstable else []), *(["not all VALID"] if pair.doubtful else [])]
-        limits = f"{pair.ratio.low:.3f} to {pair.ratio.high:.3f}"
-        rows.append([pair.point, pair.metric, f"{pair.ratio.value:.3f}", limits, ", ".join(notes)])
-        if asked.fail_if_slower is not None and pair.ratio.low > 1 + asked.fail_if_slower / 100:
-            slower.append(pair.point)
-    show(Table("B by A: below 1, B is faster", ["point", "metric", "ratio", "95% interval", ""], rows))
+    """Print the comparison of each with the first; return the exit status. Raises UsageError."""
+    first = results.open_run(asked.a)
+    found = {directory: pairs(first, results.open_run(directory)) for directory in asked.others}
+    for directory, made in found.items():
+        if not made:
+            raise UsageError(f"{asked.a} and {directory} have no right result of the same point")
+    slower = []
+    for number, (directory, made) in enumerate(found.items()):
+        print("" if number else f"A: {asked.a}")
+        show(table(f"B: {directory}. B by A: below 1, B is faster", made))
+        if not any(pair.differs for pair in made):
+            print("no point differs by more than chance explains" + too_few(made))
+        if asked.fail_if_slower is not None:
+            limit = 1 + asked.fail_if_slower / 100
+            counted_too = [pair for pair in made if asked.doubtful_too or not pair.again]
+            slower += [
+                f"{pair.point} of {directory}" for pair in counted_too if pair.differs and pair.ratio.low > limit
+            ]
     if slower:
         print(f"slower by more than {asked.fail_if_slower:g}%: {', '.join(slower)}")
     return 1 if slower else 0
+
+
+def table(title: str, made: list[Pair]) -> Table:
+    rows = []
+    for pair in made:
+        ratio = pair.ratio
+        limits = f"{ratio.low:.3f} to {ratio.high:.3f}" if ratio.known else ""
+        rows.append([pair.point, pair.metric, f"{ratio.value:.3f}", limits, pair.said()])
+    return Table(title, ["point", "metric", "ratio", "95% interval", ""], rows)
+
+
+def too_few(made: list[Pair]) -> str:
+    """Say so where as many points and as few repeats could not show a difference, however large."""
+    fewest = min((pair.repeats for pair in made), default=0)
+    needed = statistics.repeats_to_differ(len(made), CHANCE)
+    if fewest >= needed:
+        return ""
+    return f"; over {counted(len(made), 'point')} that needs {needed} repeats or more (--set repeats={needed})"

@@ -1,11 +1,16 @@
 """What repeated measurements say: spread, the interval of a ratio, a serial fraction."""
 
+import itertools
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 RESAMPLES = 4000
 CONFIDENCE = 95.0  # percent
+LEAST = 3  # values that an interval needs
+SPLITS = 20_000  # of two samples, beyond which some at random stand for all
 UNSTABLE = 0.10  # width of an interval, relative to the ratio, from which a result is unstable
 
 
@@ -24,15 +29,11 @@ class Ratio(NamedTuple):
     value: float
     low: float
     high: float
+    known: bool = True  # whether low and high are an interval, and not the most extreme ratios of too few values
 
     @property
     def unstable(self) -> bool:
         return self.high - self.low > UNSTABLE * self.value
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval leaves out that the two are equal."""
-        return not self.low <= 1 <= self.high
 
 
 def spread(values: np.ndarray) -> Spread:
@@ -43,11 +44,13 @@ def spread(values: np.ndarray) -> Spread:
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> Ratio:
     """Return the ratio of the medians with its percentile bootstrap interval (Efron 1979), each side resampled.
 
-    With fewer than three values on a side the interval is that of the most extreme ratios seen. Values above 0.
+    With fewer than LEAST values on a side there is no interval: low and high are the most extreme ratios seen.
+    Values above 0.
     """
     value = float(np.median(numerator) / np.median(denominator))
-    if min(len(numerator), len(denominator)) < 3:
-        return Ratio(value, float(numerator.min() / denominator.max()), float(numerator.max() / denominator.min()))
+    if min(len(numerator), len(denominator)) < LEAST:
+        extremes = float(numerator.min() / denominator.max()), float(numerator.max() / denominator.min())
+        return Ratio(value, *extremes, known=False)
     random = np.random.default_rng(0)
     medians = [
         np.median(side[random.integers(0, len(side), (RESAMPLES, len(side)))], axis=1)
@@ -55,7 +58,7 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> Ratio:
     ]
     tail = (100 - CONFIDENCE) / 2
     low, high = np.percentile(medians[0] / medians[1], [tail, 100 - tail])
-    return Ratio(value, float(low), float(high))
+    return Ratio(value, float(low), float(high), known=True)
 
 
 def serial_fraction(ranks: np.ndarray, seconds: np.ndarray) -> float | None:
@@ -71,3 +74,35 @@ def serial_fraction(ranks: np.ndarray, seconds: np.ndarray) -> float | None:
     excess = seconds[parallel] / np.median(single) - inverse
     fitted = float((excess * (1 - inverse)).sum() / ((1 - inverse) ** 2).sum())
     return min(1.0, max(0.0, fitted))
+
+
+def chance(a: np.ndarray, b: np.ndarray) -> float:
+    """Return how likely samples of one and the same quantity differ as much as these: a permutation test of mean ranks.
+
+    (Wilcoxon 1945; ties share a rank.) Exact where there are at most SPLITS ways to split the values in two such parts.
+    """
+    values = np.concatenate([a, b])
+    order = np.sort(values)
+    ranks = (np.searchsorted(order, values, "left") + np.searchsorted(order, values, "right") + 1) / 2
+    if math.comb(len(values), len(a)) <= SPLITS:
+        parts = np.array(list(itertools.combinations(range(len(values)), len(a))))
+    else:
+        random = np.random.default_rng(0)
+        parts = random.permuted(np.tile(np.arange(len(values)), (SPLITS, 1)), axis=1)[:, : len(a)]
+        parts[0] = np.arange(len(a))  # as they are
+    apart = np.abs(ranks[parts].mean(axis=1) - ranks.mean())
+    return float((apart >= abs(ranks[: len(a)].mean() - ranks.mean()) - 1e-9).mean())
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Return chances, corrected for how many they are (Holm 1979): one below 5 % is not there by chance alone."""
+    corrected, most = [0.0] * len(chances), 0.0
+    for place, number in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
+        most = max(most, min(1.0, (len(chances) - place) * chances[number]))
+        corrected[number] = most
+    return corrected
+
+
+def repeats_to_differ(points: int, limit: float) -> int:
+    """Return the fewest repeats on both sides with which one of so many points can differ, by `holm`'s chances."""
+    return next(n for n in itertools.count(LEAST) if 2 * points / math.comb(2 * n, n) < limit)

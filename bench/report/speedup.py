@@ -54,7 +54,7 @@ def table(curve: list[Scaled], x: str, metric: str, note: str) -> Part:
     columns += ["clock, MHz"] * clocked + ["joules an epoch"] * metered
     rows = []
     for one in curve:
-        interval = f"{one.speedup.low:.2f} to {one.speedup.high:.2f}" if one.x != 1 else ""
+        interval = f"{one.speedup.low:.2f} to {one.speedup.high:.2f}" if one.x != 1 and one.speedup.known else ""
         notes = ["unstable"] if one.speedup.unstable and one.x != 1 else []
         row = [
             Cell(str(one.x)),

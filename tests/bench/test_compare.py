@@ -36,7 +36,8 @@ def said(capsys: pytest.CaptureFixture[str], a: Path, b: Path, limit: float | No
         ([2 * one for one in STABLE], "2.000 | slower"),
         ([1.5 * one for one in STABLE], "1.500 | slower"),
         ([one / 2 for one in STABLE], "0.500 | faster"),
-        ([2.0, 2.9, 2.2, 2.4, 2.0], "2.200 | slower, unstable"),
+        ([2.0, 2.9, 2.2, 2.4, 2.0], "2.200 | slower, unstable: measure again"),
+        ([1.02, 1.0, 1.01, 0.99, 1.0], "1.000 | no difference shown"),
     ],
 )
 def test_a_point_of_b_is_faster_or_slower_than_that_of_a(
@@ -46,7 +47,7 @@ def test_a_point_of_b_is_faster_or_slower_than_that_of_a(
     (line,) = [line for line in table.splitlines() if "epoch_seconds" in line]
     value, note = words.split(" | ")
     assert status == 0 and line.split()[:3] == ["p", "epoch_seconds", value] and line.rstrip().endswith(note)
-    ratio = compare.pairs(*(results.open_run(tmp_path / name).records for name in "ab"))[0].ratio
+    ratio = compare.pairs(*(results.open_run(tmp_path / name) for name in "ab"))[0].ratio
     assert f"{ratio.low:.3f} to {ratio.high:.3f}" in line
     assert "B by A: below 1, B is faster" in table
     assert any(row.split() == ["point", "metric", "ratio", "95%", "interval"] for row in table.splitlines())
@@ -55,7 +56,73 @@ def test_a_point_of_b_is_faster_or_slower_than_that_of_a(
 def test_what_is_not_all_valid_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = write(tmp_path / "a", STABLE), write(tmp_path / "b", STABLE, verdict="DEGRADED")
     assert "not all VALID" not in said(capsys, good, good)[1]
-    assert ", not all VALID\n" in said(capsys, good, bad)[1] and ", not all VALID\n" in said(capsys, bad, good)[1]
+    for one, other in ((good, bad), (bad, good)):
+        assert ", not all VALID: measure again\n" in said(capsys, one, other)[1]
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_few_repeats_have_no_interval_and_no_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], repeats: int
+) -> None:
+    a, b = write(tmp_path / "a", STABLE), write(tmp_path / "b", [9.0] * repeats)
+    status, table = said(capsys, a, b, 5)
+    (line,) = [line for line in table.splitlines() if "epoch_seconds" in line]
+    assert status == 0 and line.split() == [
+        "p",
+        "epoch_seconds",
+        "9.000",
+        "fewer",
+        "than",
+        "3",
+        "repeats:",
+        "measure",
+        "again",
+    ]
+    assert "no point differs by more than chance explains; over 1 point that needs 4 repeats or more" in table
+
+
+def test_many_points_have_to_differ_by_more_than_one_would(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Five repeats: one slow point is shown alone, and not among nine; seven repeats show it there, too."""
+    for repeats, points, status in ((5, 1, 1), (5, 9, 0), (7, 9, 1)):
+        a, b = (tmp_path / f"{name}{repeats}{points}" for name in "ab")
+        same = [1.0 + one / 1000 for one in range(repeats)]
+        for number in range(points):
+            write(a, same, point=f"p{number}")
+            write(b, [(2 if number == 0 else 1) * one for one in same], point=f"p{number}")
+        found, text = said(capsys, a, b, 5)
+        assert (found, ("p0 of" in text)) == (status, bool(status)), (repeats, points)
+        assert ("needs 6 repeats or more" in text) == (not status)
+
+
+@pytest.mark.parametrize("doubtful", [{"verdict": "DEGRADED"}, {}])
+def test_a_doubtful_point_fails_no_gate_unless_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], doubtful: dict[str, Any]
+) -> None:
+    unsteady = [2.0, 2.9, 2.2, 2.4, 2.0]
+    a = write(tmp_path / "a", STABLE)
+    b = write(tmp_path / "b", [2 * one for one in STABLE] if doubtful else unsteady, **doubtful)
+    status, text = said(capsys, a, b, 5)
+    assert status == 0 and "slower" in text and "measure again" in text
+    assert main(["compare", str(a), str(b), "--fail-if-slower", "5%", "--doubtful-too"]) == 1
+
+
+def test_any_number_of_runs_are_compared_with_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [write(tmp_path / name, [factor * one for one in STABLE]) for name, factor in (("a", 1), ("b", 2), ("c", 3))]
+    status = main(["compare", *map(str, runs), "--fail-if-slower", "150%"])
+    text = capsys.readouterr().out
+    assert status == 1 and [line.split()[2] for line in text.splitlines() if line.startswith("p ")] == [
+        "2.000",
+        "3.000",
+    ]
+    assert text.endswith(f"slower by more than 150%: p of {tmp_path / 'c'}\n")
+
+
+def test_points_come_in_the_order_of_the_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = tmp_path / "a"
+    for point in ("q", "p", "z"):
+        write(a, STABLE, point=point)
+    run = results.Run(a, {"points": [{"name": "p"}, {"name": "q"}]}, [], {}, records.read(a))
+    assert [pair.point for pair in compare.pairs(run, run)] == ["p", "q", "z"]
 
 
 @pytest.mark.parametrize("limit, status", [(None, 0), (97.0, 1), (99.5, 0), (150.0, 0)])
@@ -72,11 +139,11 @@ def test_b_is_too_slow_where_its_whole_interval_is(
 def test_exactly_as_much_slower_as_is_allowed_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
     for point in "pq":
-        write(a, [1.0], point=point)
-        write(b, [1.05], point=point)
+        write(a, [1.0] * 5, point=point)
+        write(b, [1.05] * 5, point=point)
     assert said(capsys, a, b, 5)[0] == 0
     status, text = said(capsys, a, b, 4.98)
-    assert status == 1 and text.endswith("slower by more than 4.98%: p, q\n")
+    assert status == 1 and text.endswith(f"slower by more than 4.98%: p of {b}, q of {b}\n")
 
 
 def test_runs_without_a_right_point_in_common_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
