@@ -79,9 +79,15 @@ def percent(text: str) -> float:
 def pairs(a: Run, b: Run) -> list[Pair]:
     """Return the comparison of every point that both have, with values that are not INVALID, in the suite's order."""
     groups, others = results.by_point(a.records), results.by_point(b.records)
-    order = {point["name"]: number for number, point in enumerate(a.plan.get("points", []))}
+    experiments = list(a.plan["suite"]["experiments"]) if a.plan else []
+
+    def place(group: list[Record]) -> tuple[Any, ...]:
+        experiment = group[0]["experiment"]
+        known = experiments.index(experiment) if experiment in experiments else len(experiments)
+        return (known, results.setting_key(group[0]))
+
     found, chances = [], []
-    for point, group in sorted(groups.items(), key=lambda one: order.get(one[0], len(order))):
+    for point, group in sorted(groups.items(), key=lambda one: place(one[1])):
         metric = speed_of(group)
         if point not in others or metric is None:
             continue

@@ -3,6 +3,7 @@
 A record is appended whole and synced, so that a killed run loses none; a line that a crash cut short is left out.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -22,15 +23,57 @@ VALID, DEGRADED, INVALID = VERDICTS
 
 Record = dict[str, Any]
 
+# What of a record names neither hosts nor people nor places: all that may be published, and that the chain is made of.
+PUBLIC = (
+    *("schema_version", "suite", "experiment", "point", "repeat", "program", "ranks", "workers", "seed", "options"),
+    *("length", "wait_policy", "verdict", "official", "metrics", "units", "series", "seconds", "started"),
+    "wall_seconds",
+)
+PUBLIC_ENVIRONMENT = (
+    "kernel_id",
+    "numerics",
+    "mpi",
+    "ranks",
+    "oversubscribed",
+    "wait_policy",
+    "same_kernel_everywhere",
+)
+
+
+def public(record: Record) -> Record:
+    """Return what of a record may be published: nothing of it names a host, a person or a place."""
+    found = {name: record[name] for name in PUBLIC if name in record}
+    found["hosts"] = [{key: value for key, value in host.items() if key != "host"} for host in record["hosts"]]
+    environment = record["environment"]
+    found["environment"] = {name: environment[name] for name in PUBLIC_ENVIRONMENT if name in environment}
+    return found
+
+
+def link(before: str, record: Record) -> str:
+    """Return the `chain` of a record: a hash of what is public of it, and of the record before by its own."""
+    text = json.dumps(public(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(f"{before}{text}".encode()).hexdigest()[:32]
+
+
+def chain_of(content: bytes) -> str:
+    """Return the chain of the last record of a file, or an empty string."""
+    lines = content.splitlines()
+    last = json_value(lines[-1]) if lines else None
+    return str(last.get("chain", "")) if isinstance(last, dict) else ""
+
 
 def append(directory: Path, added: Record) -> None:
-    """Add a record. Raises MpinnError."""
-    line = json.dumps({"schema_version": SCHEMA_VERSION, **without_nan(added)}, allow_nan=False) + "\n"
+    """Add a record, chained to the one before. Raises MpinnError."""
+    record = {"schema_version": SCHEMA_VERSION, **without_nan(added)}
     path = directory / FILE
     try:
         with path.open("r+b" if path.exists() else "x+b") as file:
-            file.truncate(whole(file.read()))
+            content = file.read()
+            kept = whole(content)
+            file.truncate(kept)
             file.seek(0, os.SEEK_END)
+            record["chain"] = link(chain_of(content[:kept]), record)
+            line = json.dumps(record, allow_nan=False) + "\n"
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())

@@ -84,6 +84,7 @@ class Entry:
     wall_seconds: float = entry("of the run", unit="s")
     command: str = entry("what was run", pattern=TEXT)
     result: str | None = entry("file that it left", pattern=TEXT, default=None)
+    chain: str | None = entry("of this record and those before", pattern="[0-9a-f]{32}", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,11 +79,18 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
     asked = [(PAPERS, ranks) for ranks in counts] + [(layers, 1) for layers in LAYERS]
     starts: dict[str, float] = {}
     speeds, found = [], {}
-    with Progress([EXPECTED] * (len(asked) + 1 + bool(hosts))) as progress:
+    with Progress([EXPECTED] * (len(asked) + 2 + bool(hosts))) as progress:
 
-        def run(title: str, mpi: Mpi, ranks: int, layers: tuple[int, ...], hosts: Path | None = None) -> dict[str, Any]:
+        def run(
+            title: str,
+            mpi: Mpi,
+            ranks: int,
+            layers: tuple[int, ...],
+            hosts: Path | None = None,
+            overlap: bool = False,
+        ) -> dict[str, Any]:
             progress.start(title)
-            left, seconds = rounds(mpi, launcher, ranks, layers, hosts)
+            left, seconds = rounds(mpi, launcher, ranks, layers, hosts, overlap)
             if layers == PAPERS and hosts is None:
                 starts.setdefault(str(ranks), seconds - left["seconds"])
             progress.end(f"measured  {title}")
@@ -92,6 +99,7 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
         for layers, ranks in asked:
             found[layers, ranks] = run(f"{'-'.join(map(str, layers))}, {ranks} ranks", profile.mpi, ranks, layers)
             speeds.append(speed(layers, ranks, found[layers, ranks]["metrics"]))
+        beside = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)["metrics"]
         with one_core():
             unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
             shared = run("two ranks on a core", unbound, 2, PAPERS)["metrics"]
@@ -111,6 +119,8 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
         mpi=f"{VENDORS[launcher.vendor]} {launcher.version}",
         wait_policy=profile.mpi.wait_policy,
         speeds=tuple(speeds),
+        overlap_worker=beside["worker_microseconds"],
+        overlap_round=beside["round_microseconds"],
         core_shared=max(0.0, shared["round_microseconds"] - speeds[0].round),
         variation=tuple(found[PAPERS, counts[-1]]["series"]["variation"]),
         start_seconds=starts,
@@ -130,7 +140,7 @@ def one_core() -> Iterator[None]:
 
 
 def rounds(
-    mpi: Mpi, launcher: Launcher, ranks: int, layers: tuple[int, ...], hosts: Path | None
+    mpi: Mpi, launcher: Launcher, ranks: int, layers: tuple[int, ...], hosts: Path | None, overlap: bool
 ) -> tuple[dict[str, Any], float]:
     """Run the program that times rounds; return what it left, and the seconds from its start to its end.
 
@@ -139,7 +149,7 @@ def rounds(
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         words = ["-m", f"{measure.PROGRAMS}.calibration", "--layers", *map(str, layers)]
-        words += ["--epochs", str(TURNS), "--result", str(result)]
+        words += ["--epochs", str(TURNS), "--result", str(result), *(["--overlap"] if overlap else [])]
         line = command_line(mpi, launcher, ranks, hosts, [sys.executable, *words])
         began = monotonic()
         failure = measure.start(line, PATIENCE)
@@ -180,6 +190,7 @@ def told(machine: Machine) -> Iterator[str]:
             f"{layers:16} {one.ranks:3} ranks: {one.exemplar:6.2f} us an exemplar, {one.worker:6.1f} a worker, "
             f"{one.round:6.1f} a round (within {one.worst_fit_percent:.0f}%)"
         )
+    yield f"with merges beside learning: {machine.overlap_worker:.0f} us a worker, {machine.overlap_round:.0f} a round"
     yield f"each further rank on a core: {machine.core_shared:.0f} us a round"
     starts = ", ".join(f"{seconds:.2f} s with {ranks} ranks" for ranks, seconds in machine.start_seconds.items())
     yield f"start and end: {starts}"

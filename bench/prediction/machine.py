@@ -55,6 +55,10 @@ class Machine:
     mpi: str = entry("library and version", pattern=TEXT)
     wait_policy: str = entry("how ranks waited", pattern=WORD)
     speeds: tuple[Speed, ...] = entry("by network and ranks; the first is the paper's network on one rank")
+    overlap_worker: float = entry(
+        "of a worker with --overlap, on one rank: it goes on from where it is", **MICROSECONDS
+    )
+    overlap_round: float = entry("of a round with --overlap, on one rank", **MICROSECONDS)
     core_shared: float = entry("a round takes longer for each further rank on a core", **MICROSECONDS)
     variation: tuple[float, ...] = entry("quantiles of the rounds' times, as shares of their mean", least=0, items=2)
     start_seconds: dict[str, float] = entry("from mpirun to its end, without work, by ranks", least=0, unit="s")
@@ -80,4 +84,5 @@ def slowed(machine: Machine, exemplar: float, title: str) -> Machine:
         dataclasses.replace(one, exemplar=factor * one.exemplar, worker=factor * one.worker, round=factor * one.round)
         for one in machine.speeds
     )
-    return dataclasses.replace(machine, title=title, speeds=speeds, core_shared=factor * machine.core_shared)
+    others = {name: factor * getattr(machine, name) for name in ("overlap_worker", "overlap_round", "core_shared")}
+    return dataclasses.replace(machine, title=title, speeds=speeds, **others)

@@ -13,7 +13,8 @@ what the hosts' processors do for it:
 
     ring:      2 (H - 1) l + 2 (H - 1) / H n (G + c)         halving and doubling:   2 log2(H) l + the same
 
-With --overlap that is under way while the next round is learned: then a round is the longer of the two. Hosts wait for
+With --overlap that is under way while the next round is learned: then a round is the longer of the two, and workers and
+rounds have more to do (measured, too). Hosts wait for
 the slowest of them, round by round: `simulation` draws how their rounds vary.
 
 Where a switch has no room for all of its links, SimGrid simulates the messages instead (`simgrid_allreduce`).
@@ -98,11 +99,23 @@ def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | No
     shared = max(1.0, cluster.ranks / cluster.cores)
     workers = math.ceil(job.workers / cluster.size)
     learn = shared * workers * job.worker_batch * speed.exemplar
-    host = learn + shared * workers * speed.worker + speed.round + (shared - 1) * machine.core_shared
+    more_worker, more_round = overlapping(machine, job)
+    host = learn + shared * workers * (speed.worker + more_worker) + speed.round + more_round
+    host += (shared - 1) * machine.core_shared
     if cluster.hosts == 1:
         return Round(learn, host, 0.0)
     alone = by_formula(links(machine, cluster), cluster.hosts, job.merge_bytes) if allreduce is None else allreduce
     return Round(learn, host, alone + in_training(machine))
+
+
+def overlapping(machine: Machine, job: Job) -> tuple[float, float]:
+    """Return what a worker and a round take longer under --overlap, by the weights of the network."""
+    if not job.overlap:
+        return 0.0, 0.0
+    first = machine.speeds[0]
+    size = parameters(job.layers) / parameters(first.layers)
+    worker, round_ = machine.overlap_worker - first.worker, machine.overlap_round - first.round
+    return max(0.0, size * worker), max(0.0, size * round_)
 
 
 def links(machine: Machine, cluster: Cluster) -> Links:

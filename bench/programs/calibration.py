@@ -20,7 +20,7 @@ from mpinn.system.command_line import run_command
 from mpinn.training import setup
 
 GRID = ((1, 10), (1, 100), (1, 1000), (4, 10), (4, 100), (16, 10), (16, 100))  # workers a rank, worker batch
-USUAL = (1, 100)  # of which the variation of rounds is told
+USUAL = GRID.index((1, 100))  # of which the variation of rounds is told
 MOST_ROUNDS = 60  # of an epoch here
 QUANTILES = 101
 MESSAGES = (2**6, 2**12, 2**15, 2**17, 2**19)  # bytes that are added up between hosts
@@ -94,22 +94,29 @@ def main() -> int:
     parser.add_argument(
         "--layers", type=program.positive, nargs="+", default=[784, 100, 10], metavar="UNITS", help="of the network"
     )
+    parser.add_argument("--overlap", action="store_true", help="with merges that are under way while ranks learn")
     parser.add_argument("--calls", type=program.positive, default=100, metavar="N", help="timed calls of Allreduce")
     asked = parser.parse_args()
     world = World.start()
     began = perf_counter()
     data = setup.share_data(world, Options())
+    # One worker's merge is a copy, with nothing to be under way.
+    grid = [(max(2, workers), batch) for workers, batch in GRID] if asked.overlap else GRID
     teams = []
-    for workers, batch in GRID:
+    for workers, batch in grid:
         of_round = workers * batch * world.size
         options = Options(
-            layers=tuple(asked.layers), workers=workers * world.size, worker_batch=batch, merge="block-momentum"
+            layers=tuple(asked.layers),
+            workers=workers * world.size,
+            worker_batch=batch,
+            merge="block-momentum",
+            overlap=asked.overlap,
         )
         some = rounds.first(data, of_round * max(2, min(MOST_ROUNDS, len(data.train_labels) // of_round)))
         teams.append(rounds.team_of(world, options, some))
     spent = rounds.in_turn(teams, asked.epochs)
     seconds = np.array([np.median(one.mean(axis=1)) for one in spent])
-    (exemplar, worker, round_), worst = fitted(np.array(GRID, float), seconds)
+    (exemplar, worker, round_), worst = fitted(np.array(grid, float), seconds)
     metrics = {
         "exemplar_microseconds": 1e6 * exemplar,
         "worker_microseconds": 1e6 * worker,
@@ -138,7 +145,7 @@ def main() -> int:
             metrics,
             units,
             perf_counter() - began,
-            series={"variation": variation(spent[GRID.index(USUAL)])},
+            series={"variation": variation(spent[USUAL])},
             environment={"kernel_id": kernel.id, "numerics": kernel.numerics, "ranks": world.size},
         )
     world.stop()

@@ -117,12 +117,14 @@ def test_any_number_of_runs_are_compared_with_the_first(tmp_path: Path, capsys: 
     assert text.endswith(f"slower by more than 150%: p of {tmp_path / 'c'}\n")
 
 
-def test_points_come_in_the_order_of_the_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_points_come_in_the_order_of_the_suite(tmp_path: Path) -> None:
     a = tmp_path / "a"
-    for point in ("q", "p", "z"):
-        write(a, STABLE, point=point)
-    run = results.Run(a, {"points": [{"name": "p"}, {"name": "q"}]}, [], {}, records.read(a))
-    assert [pair.point for pair in compare.pairs(run, run)] == ["p", "q", "z"]
+    for experiment, ranks in (("new", 1), ("strong", 16), ("strong", 2), ("weak", 1)):
+        write(a, STABLE, point=f"{experiment}/ranks={ranks}", experiment=experiment, ranks=ranks)
+    plan = {"suite": {"experiments": {"weak": {}, "strong": {}}}}
+    run = results.Run(a, plan, [], {}, records.read(a))
+    order = ["weak/ranks=1", "strong/ranks=2", "strong/ranks=16", "new/ranks=1"]
+    assert [pair.point for pair in compare.pairs(run, run)] == order
 
 
 @pytest.mark.parametrize("limit, status", [(None, 0), (97.0, 1), (99.5, 0), (150.0, 0)])

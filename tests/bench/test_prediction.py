@@ -43,6 +43,8 @@ HOST = Machine(
         speed(1, 2.0, 30.0, 60.0, (784, 30, 10)),
         speed(1, 12.0, 200.0, 240.0, (784, 300, 10)),
     ),
+    overlap_worker=160.0,
+    overlap_round=150.0,
     core_shared=500.0,
     variation=(1.0, 1.0),
     start_seconds={"1": 0.5},
@@ -66,6 +68,13 @@ def test_ranks_that_share_a_core_take_turns_and_make_a_round_longer() -> None:
     assert found == pytest.approx((4 * 100 * 8, 4 * (100 * 8 + 90) + 300 + 3 * 500, 0))
     halves = model.round_of(HOST, Cluster(4, 1, 0.5), Job(16, 100))  # four hosts on two cores
     assert halves.host == pytest.approx(2 * 4 * (100 * 4 + 60) + 100 + 500)
+
+
+def test_with_overlap_workers_and_rounds_have_more_to_do() -> None:
+    found = model.round_of(HOST, Cluster(1, 4, 4), Job(16, 100, overlap=True))
+    assert found.host == pytest.approx(4 * (100 * 8 + 90 + 100) + 300 + 50)
+    larger = model.overlapping(HOST, Job(16, 100, (784, 300, 10), overlap=True))
+    assert larger == pytest.approx([part * model.parameters((784, 300, 10)) / 79510 for part in (100, 50)])
 
 
 def test_between_measured_ranks_times_are_interpolated_by_doublings() -> None:
@@ -143,7 +152,7 @@ def test_overlap_takes_the_longer_of_learning_and_the_wire() -> None:
     )
     slow = Cluster(4, 4, 4, link_mbits=10.0)
     found = simulation.predict(HOST, slow, Job(16, 100, overlap=True))
-    assert found.round_microseconds == pytest.approx(model.round_of(HOST, slow, Job(16, 100)).wire)
+    assert found.round_microseconds == pytest.approx(model.round_of(HOST, slow, Job(16, 100, overlap=True)).wire)
     assert found.limits == "the network"
 
 

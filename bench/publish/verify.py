@@ -1,0 +1,202 @@
+"""`bench verify FILE ...`: is a pack what it claims to be? Nothing in it is believed that can be checked."""
+
+import argparse
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.harness import measure, oracle, records, suite, verdict
+from bench.harness.records import INVALID
+from bench.harness.suite import Point
+from bench.publish import packed, plausible
+from bench.publish.packed import Pack
+from mpinn.hosts import profile
+from mpinn.system.errors import MpinnError, UsageError
+from mpinn.system.words import counted
+
+VERIFIED, UNVERIFIED, REFUTED = "VERIFIED", "UNVERIFIED", "REFUTED"
+SAME = 1e-9  # relative, of figures that are computed again
+
+
+class Findings(NamedTuple):
+    """What a check came to."""
+
+    wrong: list[str]  # what refutes the pack
+    unknown: list[str]  # what could not be checked
+
+    @property
+    def verdict(self) -> str:
+        return REFUTED if self.wrong else UNVERIFIED if self.unknown else VERIFIED
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="check packs of others",
+        description="Check packs: figures are computed again from the runs, weights are held against golden hashes, "
+        "verdicts against conditions, times against each other, records against their chain. Exit status: 0 where all "
+        "are VERIFIED, else 1; 2 where one is no pack.",
+    )
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="packs of `bench pack`")
+    parser.add_argument(
+        "--train", action="store_true", help="train here what has no golden hash, which may take as long as it took"
+    )
+    parser.set_defaults(command=command)
+
+
+def command(asked: argparse.Namespace) -> int:
+    """Print what is found; return the exit status. Raises UsageError, MpinnError."""
+    verdicts = []
+    for path in asked.files:
+        pack = packed.load(path)
+        found = check(pack, asked.train)
+        verdicts.append(found.verdict)
+        print(f"{found.verdict:10}  {path}: {pack.title}, {counted(len(pack.records), 'record')}")
+        for words in (*found.wrong, *found.unknown):
+            print(f"            {words}")
+    return 0 if set(verdicts) == {VERIFIED} else 1
+
+
+def check(pack: Pack, train: bool = False) -> Findings:
+    """Return what is wrong with a pack, and what is not known; train: whether to train what has no golden hash."""
+    wrong = [*chain(pack), *plausible.doubts(pack.records, pack.runs)]
+    unknown = [*unchained(pack), *changed(pack)]
+    try:
+        points = points_of(pack)
+    except UsageError as error:
+        return Findings([*wrong, f"its plan cannot be run: {error}"], unknown)
+    with tempfile.TemporaryDirectory() as folder:
+        for record, run in zip(pack.records, pack.runs, strict=True):
+            name = f"{record['point']} #{record['repeat'] + 1}"
+            point = points.get(record["point"])
+            if point is None or not planned(point, record):
+                wrong.append(f"{name}: is not what the plan has")
+            elif record["verdict"] == INVALID:
+                unknown.append(f"{name}: is INVALID by its own account")
+            elif not run and record["program"] == "train":
+                wrong.append(f"{name}: what its training left is missing")
+            else:
+                wrong += [f"{name}: {words}" for words in (*judged(pack, record), *figures(pack, record, run))]
+                learned = weights(point, record, run, Path(folder), train) if run else Findings([], [])
+                wrong += [f"{name}: {words}" for words in learned.wrong]
+                unknown += learned.unknown
+    programs = sorted({record["program"] for record in pack.records} - {"train"})
+    if programs:
+        unknown.append(f"no figure of {', '.join(programs)} can be computed again from what is packed")
+    return Findings(wrong, list(dict.fromkeys(unknown)))
+
+
+def points_of(pack: Pack) -> dict[str, Point]:
+    """Return the points that the plan comes to, by name. Raises UsageError."""
+    about = dict(pack.plan["suite"])
+    machine, hosts = profile.parse(pack.plan["profile"]), pack.plan.get("hosts", 1)
+    if type(hosts) is not int or not 1 <= hosts <= 2**20:
+        raise UsageError(f"hosts: expected a whole number, got {hosts!r}")
+    return {point.name: point for point in suite.points(suite.parse(about.pop("name"), about), machine, hosts)}
+
+
+def planned(point: Point, record: dict[str, Any]) -> bool:
+    """Return whether a record is of a point: the same run, of a seed that a repeat has."""
+    told = {name: record[name] for name in ("program", "ranks", "workers", "options", "wait_policy", "experiment")}
+    plan = {name: getattr(point, name) for name in told}
+    return bool(told == plan and record["seed"] == point.seed(record["repeat"]))
+
+
+def chain(pack: Pack) -> Iterator[str]:
+    """Yield the first record that was changed since it was written, or that one is missing before."""
+    before = ""
+    for record in pack.records:
+        found = record.get("chain")
+        if found is not None and found != records.link(before, record):
+            yield f"{record['point']} #{record['repeat'] + 1}: changed since it was measured, or one before is missing"
+            return
+        before = found or ""
+
+
+def unchained(pack: Pack) -> Iterator[str]:
+    if any(record.get("chain") is None for record in pack.records):
+        yield "records without a chain: measured by an older bench"
+
+
+def changed(pack: Pack) -> Iterator[str]:
+    for session in pack.sessions:
+        commit = str(session.get("commit"))
+        if commit == "None" or commit.endswith("-dirty"):
+            yield f"measured with code that is no commit ({commit[:46]})"
+
+
+def judged(pack: Pack, record: dict[str, Any]) -> Iterator[str]:
+    """Yield where a verdict is not what the conditions make of it."""
+    hosts = [{**host, "host": "host"} for host in record["hosts"]]
+    try:
+        said, reasons = verdict.judge([], hosts, profile.parse(pack.plan["profile"]))
+    except (LookupError, TypeError, ValueError):
+        yield "the conditions of its hosts are incomplete"
+        return
+    if said != record["verdict"]:
+        yield f"says {record['verdict']}; by its conditions it is {said}" + (f" ({reasons[0]})" if reasons else "")
+
+
+def figures(pack: Pack, record: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
+    """Yield the figures that are not what the run comes to."""
+    if run:
+        result = packed.training(run, record)
+        again = measure.of_training(result, min(pack.plan["suite"]["warm_up"], len(result["epochs"]) - 1))
+        hosts = [{"joules": None, **host} for host in record["hosts"]]
+        watts = measure.power(hosts) if pack.plan.get("watts") is None else pack.plan["watts"]
+        if watts is not None:
+            again["metrics"] |= {"watts": watts, "epoch_joules": watts * again["metrics"]["epoch_seconds"]}
+        for name, value in again["metrics"].items():
+            if not same(record["metrics"].get(name), value):
+                yield f"{name} is {record['metrics'].get(name)}, but {value} by its run"
+        more = sorted(record["metrics"].keys() - again["metrics"].keys())
+        if more:
+            yield f"{more[0]}: nothing in its run says so"
+        for name, values in again["series"].items():
+            if not all(map(same, record["series"].get(name, []), values)) or len(values) != len(record["series"][name]):
+                yield f"the series {name} is not that of its run"
+        if not same(record["seconds"], again["seconds"]):
+            yield f"{record['seconds']} s of measured work, but {again['seconds']} by its run"
+    least = suite.describe(suite.parse(pack.plan["suite"]["name"], without_name(pack)), record["experiment"])
+    minimum = pack.plan["suite"]["minimum_seconds"] if least.minimum_seconds is None else least.minimum_seconds
+    if record["official"] != (record["seconds"] >= minimum):
+        yield f"official: {record['official']}, with {record['seconds']:.3g} s of {minimum:g}"
+
+
+def without_name(pack: Pack) -> dict[str, Any]:
+    return {key: value for key, value in pack.plan["suite"].items() if key != "name"}
+
+
+def same(a: float | None, b: float | None) -> bool:
+    return a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=SAME))
+
+
+def weights(point: Point, record: dict[str, Any], run: dict[str, Any], folder: Path, train: bool) -> Findings:
+    """Return where a run's weights or accuracies are not those that every machine learns."""
+    other = [name for name, value in asked(point, record).items() if run["config"].get(name) != value]
+    if other:
+        return Findings([f"ran with another {other[0]} than its point has"], [])
+    epochs = min(oracle.epochs_of(point), len(run["epochs"]))
+    if not (train or oracle.known(folder, point, record["seed"], epochs)):
+        return Findings([], [f"{point.name}: no golden hash is known; --train trains it here"])
+    if record["environment"].get("numerics") is None:
+        return Findings([], [f"{point.name}: learned by a kernel whose bits are its own"])
+    try:
+        right = oracle.ask(folder, point, record["seed"], epochs)
+    except MpinnError as error:
+        return Findings([], [f"{point.name}: cannot be trained here: {error}"])
+    result = packed.training(run, record)
+    environment = {"same_kernel_everywhere": True, **record["environment"]}
+    return Findings(oracle.faults(point, {**result, "environment": environment}, right), [])
+
+
+def asked(point: Point, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a run of the point must have, but for those that a run finds out or lengthens."""
+    open_ones = {None, "auto", "all"}
+    found = {name: value for name, value in point.options.items() if isinstance(value, list) or value not in open_ones}
+    found |= {"workers": point.workers, "seed": record["seed"]}
+    if record["length"] is not None and point.lengthen:
+        found[point.lengthen] = record["length"]
+    return found
