@@ -6,7 +6,7 @@ from typing import Any
 from bench.analysis import compare, export
 from bench.harness import fitness, run_suite, suite
 from bench.prediction import calibrate, predict
-from bench.publish import pack, verify
+from bench.publish import gallery, pack, verify
 from bench.report import command, timeline
 from mpinn import __version__
 from mpinn.system.command_line import Parser, run_command
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"mpinn {__version__}")
     commands = parser.add_subparsers(metavar="VERB", required=True)
     add_list(commands)
-    for module in (run_suite, fitness, command, timeline, compare, export, calibrate, predict, pack, verify):
+    for module in (run_suite, fitness, command, timeline, compare, export, calibrate, predict, pack, verify, gallery):
         module.add_parser(commands)
     asked = parser.parse_args(arguments)
     status: int = asked.command(asked)

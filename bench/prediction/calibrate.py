@@ -68,7 +68,8 @@ def calibrate(asked: argparse.Namespace) -> int:
     files.write_json(out, dataclasses.asdict(machine))
     for line in told(machine):
         print(line)
-    print(f"{out}; next: python -m bench predict --machine {out} --hosts 16 --network 1gbit")
+    many = "16" if machine.network else "1"
+    print(f"{out}; next: python -m bench predict --machine {out} --hosts {many}")
     return 0
 
 

@@ -8,13 +8,13 @@ begins when all have the new master. On one host each rank has w workers, one af
 Where a core has s > 1 ranks they take turns: the first part takes s times as long, and each further rank on a core
 makes a round longer by `core_shared`. Between hosts sums of n bytes travel, in a ring or by halving and doubling,
 whichever is shorter (Thakur, Rabenseifner and Gropp 2005, Optimization of collective communication operations in
-MPICH), with LogGP's parameters (Alexandrov et al. 1995): l for each message, G + c for each byte, G the link's gap, c
-what the hosts' processors do for it:
+MPICH), with LogGP's parameters (Alexandrov et al. 1995): l for each message, G for each byte, the gap of the link or
+what the processors need for it, whichever is longer:
 
-    ring:      2 (H - 1) l + 2 (H - 1) / H n (G + c)         halving and doubling:   2 log2(H) l + the same
+    ring:      2 (H - 1) l + 2 (H - 1) / H n G               halving and doubling:   2 log2(H) l + the same
 
-With --overlap that is under way while the next round is learned: then a round is the longer of the two, and workers and
-rounds have more to do (measured, too). Hosts wait for
+With --overlap that is under way while workers learn the next round, if they do so for long enough that MPI goes on with
+it in between; workers and rounds have more to do then (measured, too). Hosts wait for
 the slowest of them, round by round: `simulation` draws how their rounds vary.
 
 Where a switch has no room for all of its links, SimGrid simulates the messages instead (`simgrid_allreduce`).
@@ -37,6 +37,7 @@ EXEMPLARS = 60_000  # of MNIST's training set
 LIT = 150  # pixels of one of its exemplars
 LEARNED_PIXELS = 717  # of 784, those that any exemplar lights: the others' weights do not travel
 PAPERS = (784, 100, 10)
+PROGRESS_EVERY = 32  # exemplars, after which MPI goes on with a merge that is under way
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Round(NamedTuple):
 
     learn: float  # of the rank that has most workers
     host: float  # what a host needs in all, learning included
-    wire: float  # what the merge between hosts needs
+    wire: float  # what the merge between hosts needs, beside what is hidden behind learning
 
 
 class Links(NamedTuple):
@@ -105,7 +106,8 @@ def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | No
     if cluster.hosts == 1:
         return Round(learn, host, 0.0)
     alone = by_formula(links(machine, cluster), cluster.hosts, job.merge_bytes) if allreduce is None else allreduce
-    return Round(learn, host, alone + in_training(machine))
+    hidden = learn if job.overlap and job.worker_batch >= PROGRESS_EVERY else 0.0
+    return Round(learn, host, max(0.0, alone + in_training(machine) - hidden))
 
 
 def overlapping(machine: Machine, job: Job) -> tuple[float, float]:
@@ -124,9 +126,11 @@ def links(machine: Machine, cluster: Cluster) -> Links:
     assert network is not None
     slower = 0.0 if cluster.latency is None else cluster.latency - network.latency
     message = max(0.0, network.allreduce / 2 + slower)  # two hosts send two messages, of n / 2 bytes each
-    processors = max(0.0, network.allreduce_byte - gap(network.link_mbits))
     shared = max(1.0, cluster.ranks / cluster.cores)
-    return Links(message, gap(cluster.link_mbits or network.link_mbits) + shared * processors)
+    if cluster.link_mbits is None:
+        return Links(message, shared * network.allreduce_byte)
+    processors = max(0.0, network.allreduce_byte - gap(network.link_mbits))
+    return Links(message, max(gap(cluster.link_mbits), shared * processors))
 
 
 def by_formula(links: Links, hosts: int, size: int) -> float:

@@ -1,6 +1,7 @@
 """`bench predict`: how long training would take on hosts like a calibrated one, and where more of them stop paying."""
 
 import argparse
+import dataclasses
 import json
 import re
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.prediction import calibrate, machine, model, papers_hosts
-from bench.prediction.machine import Machine
+from bench.prediction.machine import Machine, Network
 from bench.prediction.model import Cluster, Job
 from bench.prediction.simulation import Predicted, predict
 from mpinn.hosts import library
@@ -111,9 +112,7 @@ def command(asked: argparse.Namespace) -> int:
         return 0
     counts = [2**power for power in range(asked.hosts.bit_length()) if 2**power < asked.hosts] + [asked.hosts]
     if asked.hosts > 1 and host.network is None:
-        raise UsageError(
-            f"{host.title}: the network between hosts was not measured; calibrate with --hostfile, or give --hosts 1"
-        )
+        host = with_stated_network(asked, host)
     planned = [plan(asked, host, profile, hosts) for hosts in counts]
     points = predicted(host, planned, simulated(host, planned, asked.switch) if asked.switch else {})
     terminal.show(table(asked, host, points))
@@ -140,6 +139,24 @@ def machine_of(asked: argparse.Namespace, profile: Profile | None) -> Machine:
     title = profile.title if profile else "a host"
     stated = f"{title}, stated to take {asked.exemplar_microseconds:g} us an exemplar ({found.title}: measured)"
     return machine.slowed(found, asked.exemplar_microseconds, stated)
+
+
+def with_stated_network(asked: argparse.Namespace, host: Machine) -> Machine:
+    """Return a machine with the network that is stated, which takes none of its processors' time. Raises UsageError."""
+    if not (asked.network and asked.latency):
+        raise UsageError(
+            f"{host.title}: the network between hosts was not measured; calibrate with --hostfile, state --network and "
+            "--latency, or give --hosts 1"
+        )
+    network = Network(
+        latency=asked.latency,
+        link_mbits=asked.network,
+        allreduce=2 * asked.latency,
+        allreduce_byte=model.gap(asked.network),
+        round=host.speeds[0].round,
+    )
+    title = f"{host.title}; network stated, not measured"
+    return dataclasses.replace(host, network=network, title=title)
 
 
 def plan(asked: argparse.Namespace, host: Machine, profile: Profile | None, hosts: int) -> tuple[Cluster, Job]:

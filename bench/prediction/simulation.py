@@ -37,7 +37,7 @@ def predict(machine: Machine, cluster: Cluster, job: Job, allreduce: float | Non
     for epoch in range(epochs):
         drawn = np.interp(random.random((job.rounds, cluster.hosts)), quantiles, machine.variation)
         slowest[epoch], mean[epoch] = drawn.max(axis=1), drawn.mean(axis=1)
-    rounds = np.maximum(host * slowest, wire) if job.overlap else host * slowest + wire
+    rounds = host * slowest + wire
     full = EXEMPLARS / (job.workers * job.worker_batch)  # rounds of an epoch; the last may be short
     epoch = 1e-6 * full * rounds.mean(axis=1)
     low, high = np.quantile(epoch, [0.05, 0.95])
@@ -47,7 +47,7 @@ def predict(machine: Machine, cluster: Cluster, job: Job, allreduce: float | Non
         "too few workers for the ranks": learn * (1 - efficiency.balance),
         "hosts wait for the slowest": waited,
         "merging on a host": host - learn,
-        "the network": max(0.0, wire - host) if job.overlap else wire,
+        "the network": wire,
     }
     return Predicted(
         float(rounds.mean()), float(epoch.mean()), float(low), float(high), efficiency, max(lost, key=lost.__getitem__)

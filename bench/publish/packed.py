@@ -4,6 +4,7 @@
 
 import gzip
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ from typing import Any
 from bench.harness import result_file, stored
 from bench.harness.result_file import Training
 from bench.harness.stored import TEXT
+from bench.harness.suite import NAME
 from mpinn.datasets import bounded
 from mpinn.system import files, untrusted
 from mpinn.system.errors import UsageError
-from mpinn.system.schema import entry, plain, read
+from mpinn.system.schema import entry, plain, read, shown
 
 SCHEMA_VERSION = 1
 SUFFIX = ".mpinn.json.gz"
 RUN = ("epochs", "rounds_per_epoch", "start", "total_seconds", "memory", "data", "config")  # of a training run's result
+FILES = ("data", "test_data", "result", "trace", "checkpoint", "resume")  # settings that name files
 SESSION = ("started", "processor", "architecture", "system", "memory_mib", "mpinn", "commit", "python", "mpi", "unfit")
 
 
@@ -49,7 +52,9 @@ def load(path: Path) -> Pack:
         text = bounded.unzipped(file).read(min(limit, untrusted.LONGEST_JSON) + 1)
     try:
         pack = read(Pack, untrusted.json_value(text))
-        stored.plan(pack.plan)
+        name = stored.plan(pack.plan)["suite"]["name"]
+        if not re.fullmatch(NAME, name):
+            raise UsageError(f"plan.suite.name: expected a-z, 0-9 and hyphens, got {shown(name)}")
         stored.sessions([{"host": "", **one} for one in pack.sessions])
         if len(pack.records) != len(pack.runs):
             raise UsageError(f"runs: expected {len(pack.records)}, one a record, got {len(pack.runs)}")
@@ -70,7 +75,8 @@ def whole(record: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(record.get("hosts"), list) or not all(isinstance(host, dict) for host in record["hosts"]):
         raise UsageError("hosts: expected a list of mappings")
     hosts = [{**host, "host": f"host {number}"} for number, host in enumerate(record["hosts"], start=1)]
-    return {**record, "hosts": hosts, "reasons": [], "command": ""}
+    environment = {"nodes": [], **record["environment"]} if isinstance(record.get("environment"), dict) else None
+    return {**record, "hosts": hosts, "environment": environment, "reasons": [], "command": ""}
 
 
 def training(run: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
@@ -84,4 +90,5 @@ def left(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
     if record["program"] != "train" or not record["result"]:
         return {}
     found = result_file.load(directory / record["result"])
-    return {name: found[name] for name in RUN if name in found}
+    config = {name: value for name, value in found["config"].items() if name not in FILES}
+    return {name: found[name] for name in RUN if name in found} | {"config": config}

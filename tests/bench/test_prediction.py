@@ -108,9 +108,11 @@ def test_two_hosts_take_what_was_measured_between_two() -> None:
 
 
 def test_another_link_has_its_own_gap_and_the_same_processors() -> None:
-    assert model.links(HOST, Cluster(2, 1, 4, link_mbits=100.0)) == pytest.approx((50, 0.08 + 0.002))  # 8 / 1000 then
+    assert model.links(HOST, Cluster(2, 1, 4)) == pytest.approx((50, 0.010))
+    assert model.links(HOST, Cluster(2, 1, 4, link_mbits=100.0)) == pytest.approx((50, 0.08))
+    assert model.links(HOST, Cluster(2, 1, 4, link_mbits=1e6)) == pytest.approx((50, 0.002))  # beside the link's 0.008
     assert model.links(HOST, Cluster(2, 1, 4, latency=80.0)) == pytest.approx((50 + 50, 0.010))
-    assert model.links(HOST, Cluster(2, 1, 0.5)) == pytest.approx((50, 0.008 + 2 * 0.002))
+    assert model.links(HOST, Cluster(2, 1, 0.5)) == pytest.approx((50, 2 * 0.010))
 
 
 @given(st.integers(1, 10), st.floats(1e2, 1e7))
@@ -145,15 +147,20 @@ def test_without_variation_an_epoch_is_its_rounds() -> None:
     assert found.low == found.high and found.efficiency.serialisation == 1
 
 
-def test_overlap_takes_the_longer_of_learning_and_the_wire() -> None:
-    _, host, wire = model.round_of(HOST, Cluster(4, 4, 4), Job(16, 100, overlap=True))
-    assert simulation.predict(HOST, Cluster(4, 4, 4), Job(16, 100, overlap=True)).round_microseconds == pytest.approx(
-        max(host, wire)
-    )
+def test_overlap_hides_the_wire_behind_learning() -> None:
+    plain, beside = (model.round_of(HOST, Cluster(4, 4, 4), Job(16, 100, overlap=way)) for way in (False, True))
+    assert beside.wire == pytest.approx(max(0, plain.wire - beside.learn)) and plain.wire > 0
     slow = Cluster(4, 4, 4, link_mbits=10.0)
+    plain, beside = (model.round_of(HOST, slow, Job(16, 100, overlap=way)) for way in (False, True))
+    assert beside.wire == pytest.approx(plain.wire - beside.learn) and beside.wire > 0
     found = simulation.predict(HOST, slow, Job(16, 100, overlap=True))
-    assert found.round_microseconds == pytest.approx(model.round_of(HOST, slow, Job(16, 100, overlap=True)).wire)
-    assert found.limits == "the network"
+    assert found.round_microseconds == pytest.approx(beside.host + beside.wire) and found.limits == "the network"
+
+
+def test_short_batches_let_mpi_hide_nothing() -> None:
+    for batch, hides in ((31, False), (32, True)):
+        plain, beside = (model.round_of(HOST, Cluster(4, 4, 4), Job(64, batch, overlap=way)) for way in (False, True))
+        assert (beside.wire < plain.wire) == hides
 
 
 def test_hosts_that_vary_wait_for_the_slowest() -> None:
@@ -299,6 +306,18 @@ def test_a_machine_without_a_network_is_predicted_alone(tmp_path: Path) -> None:
     path = written(tmp_path, network=None)
     assert bench_predict("--machine", path, "--hosts", "1").returncode == 0
     assert "the network between hosts was not measured" in errors(bench_predict("--machine", path).stderr)[0]
+
+
+def test_a_network_that_was_not_measured_can_be_stated(tmp_path: Path) -> None:
+    path = written(tmp_path, network=None)
+    words = ["--hosts", "2", "--workers", "16", "--worker-batch", "100", "--network", "1gbit", "--latency", "50"]
+    ran = bench_predict("--machine", path, *words)
+    assert ran.returncode == 0 and "network stated, not measured" in ran.stdout.splitlines()[0]
+    job = Job(16, 100)
+    _, host, _ = model.round_of(HOST, Cluster(1, 4, 4), Job(8, 100))  # as many workers as one of two hosts has
+    wire = 2 * 50 + 8e-3 * job.merge_bytes
+    row = next(line.split() for line in ran.stdout.splitlines() if line.split()[:2] == ["2", "8"])
+    assert float(row[4]) == pytest.approx(1e-3 * (host + wire), rel=0.01)
 
 
 def test_a_profile_that_this_machine_is_not_needs_a_calibration_or_a_statement(tmp_path: Path) -> None:

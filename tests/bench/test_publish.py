@@ -159,6 +159,18 @@ def another_rate(one: dict[str, Any]) -> None:
     one["runs"][0]["config"]["merge"] = "mean"
 
 
+def other_verdict(one: dict[str, Any]) -> None:
+    """The runs may have been disturbed, or not."""
+    record = one["records"][0]
+    record["verdict"] = records.VALID if record["verdict"] == records.DEGRADED else records.DEGRADED
+
+
+def slow_governor(one: dict[str, Any]) -> None:
+    record = one["records"][0]
+    record["verdict"] = records.VALID
+    record["hosts"][0].update(governors=["powersave"], busy_with_others=0.0, busy_before=0.0, steal_percent=0.0)
+
+
 def more_metrics(one: dict[str, Any]) -> None:
     one["records"][0]["metrics"]["speedup"] = 99.0
     one["records"][0]["units"]["speedup"] = "1"
@@ -174,8 +186,8 @@ DOCTORED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "an accuracy": (better, "test_accuracy after epoch 2 is"),
     "a figure that nothing says": (more_metrics, "speedup: nothing in its run says so"),
     "official": (first(official=False), "official: False"),
-    "a verdict": (first_host(busy_with_others=1.5), "by its conditions it is DEGRADED"),
-    "a disturbed clock": (first_host(governors=["powersave"]), "by its conditions it is DEGRADED"),
+    "a verdict": (other_verdict, "; by its conditions it is "),
+    "conditions": (slow_governor, "says VALID; by its conditions it is DEGRADED (governor powersave"),
     "a clock": (first_host(clock_mhz=9000.0, max_mhz=3000.0, clock_source="sampled"), "a clock of 9000 MHz"),
     "energy": (first_host(joules=-3.0), "-3 J in"),
     "time that did not pass": (first_host(seconds=0.001), "while 0.001 s passed"),
@@ -231,7 +243,8 @@ def test_what_cannot_be_known_is_unverified(pack: Pack, change: Callable[[dict[s
 def test_what_has_no_golden_hash_can_be_trained_here(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify.oracle.golden, "find", lambda settings, data: [])
     found = verify.check(pack)
-    assert found.verdict == verify.UNVERIFIED and "strong/ranks=1: no golden hash is known; --train" in found.unknown[0]
+    assert found.verdict == verify.UNVERIFIED
+    assert "strong/ranks=1: no golden hash is known; --train trains it here" in found.unknown
     assert verify.check(pack, train=True) == ([], [])
     assert verify.check(doctored(pack, wrong_weights, chained=True), train=True).verdict == verify.REFUTED
 

@@ -1,7 +1,8 @@
 """`python -m tests.network.predict --out DIR`: predictions for hosts of this machine, held against what they take.
 
-Two hosts are calibrated over one link; then the suite `prediction-hosts` is run on two hosts and on all, over links of
-every rate. The hosts share this machine's cores: each has a part of them, and the model is told so. Needs root.
+Two hosts are calibrated over links as they are; then the suite `prediction-hosts` is run on two hosts and on all, over
+links of every rate. The hosts share this machine's cores: each has a part of them, and the model is told so. Needs
+root.
 """
 
 import argparse
@@ -15,8 +16,7 @@ from pathlib import Path
 from tests.deployment.cluster import GOVERNOR, HOME, PYTHON, SCRIPT, cluster, on, script
 from tests.network.measure import fetched
 
-RATES = {"free": 1e6, "1gbit": 1000, "100mbit": 100}  # of links, Mbit/s: `free` ones take no time of their own
-CALIBRATED = "1gbit"
+RATES = {"free": None, "1gbit": 1000, "100mbit": 100}  # of links, Mbit/s; the first are as they were calibrated
 MACHINE = f"{HOME}/calibration.json"
 
 
@@ -34,13 +34,13 @@ def main() -> int:
             on(name, f"echo performance >{GOVERNOR}")
         for count in sorted({2, *asked.hosts}):
             as_user(f"head -n {count} {HOME}/hosts.txt >{HOME}/hosts-{count}.txt")
-        shape(names, CALIBRATED)
+        shape(names, "free")
         run = [PYTHON, "-m", "bench", "calibrate", "--hostfile", f"{HOME}/hosts-2.txt", "--out", MACHINE]
         status = as_user(f"cd {HOME}/current; {shlex.join(run)}")
         for count in asked.hosts:
             for rate, mbits in RATES.items():
                 shape(names, rate)
-                said = {"machine": MACHINE, "link_mbits": mbits, "cores": min(1.0, cores / count)}
+                said = {"machine": MACHINE, "cores": min(1.0, cores / count)} | ({"link_mbits": mbits} if mbits else {})
                 changes = [f"experiments.hosts.options.{key}={value}" for key, value in said.items()]
                 there = f"{HOME}/prediction/{count}-{rate}"
                 run = [PYTHON, "-m", "bench", "run", "prediction-hosts", "--hostfile", f"{HOME}/hosts-{count}.txt"]

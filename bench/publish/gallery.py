@@ -1,0 +1,158 @@
+"""`bench gallery`: a static site of any number of packs: a table of machines, a page of each, any of them compared."""
+
+import argparse
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.analysis import results
+from bench.analysis.results import Run
+from bench.publish import packed, verify
+from bench.publish.packed import SUFFIX, Pack
+from mpinn.hosts import library
+from mpinn.hosts.profile import Published
+from mpinn.system import files
+from mpinn.system.errors import UsageError
+from mpinn.system.words import counted
+
+PACKS = Path(__file__).parents[1] / "gallery"
+COLUMNS = {  # of numbers, and what they say
+    "one": "seconds an epoch on one rank",
+    "all": "on all cores",
+    "speedup": "speedup",
+    "efficiency": "efficiency, %",
+    "rate": "exemplars a second",
+    "merit": "seconds to 97 % of the test set",
+    "joules": "exemplars a joule",
+}
+
+
+class Entry(NamedTuple):
+    """A row of the table."""
+
+    machine: str
+    suite: str
+    day: str
+    commit: str
+    verdict: str  # or 'published'
+    page: str  # file, or an empty string
+    numbers: dict[str, float | None]  # by name of COLUMNS
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "gallery",
+        help="a site of packs",
+        description="Make a static site of packs: a table of machines that can be sorted, filtered and compared, "
+        "without a network, with a page of each, and the published hosts. REFUTED packs are not shown.",
+    )
+    parser.add_argument(
+        "packs", type=Path, nargs="*", metavar="FILE", help="packs of `bench pack` (default: those of bench/gallery)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("gallery"), metavar="DIR", help="default: gallery")
+    parser.set_defaults(command=command)
+
+
+def command(asked: argparse.Namespace) -> int:
+    """Write the site; return the exit status. Raises UsageError, MpinnError."""
+    try:
+        from bench.report import page, sections
+    except ImportError as error:
+        raise UsageError(f"{error}: the gallery needs more packages: pip install 'mpinn-bench[bench]'") from None
+    paths = asked.packs or sorted(PACKS.glob(f"*{SUFFIX}"))
+    asked.out.mkdir(parents=True, exist_ok=True)
+    files.check_writable(asked.out, "--out")
+    entries = []
+    for path in paths:
+        pack = packed.load(path)
+        found = verify.check(pack)
+        if found.verdict == verify.REFUTED:
+            print(f"{path}: REFUTED, left out: {found.wrong[0]}")
+            continue
+        run, name = as_run(pack), path.name.removesuffix(SUFFIX) + ".html"
+        made = sections.of_run([run], [pack.plan["profile"]["title"]])
+        description = f"{found.verdict}. {run.plan['suite']['description']}"
+        text = page.html(pack.title, description, [run], [pack.plan["profile"]["title"]], made)
+        files.write(asked.out / name, text.encode())
+        entries.append(entry(pack, run, found.verdict, name))
+    files.write(asked.out / "index.html", index([*entries, *published()]).encode())
+    print(f"{asked.out / 'index.html'}: {counted(len(entries), 'pack')}, and what was published of other hosts")
+    return 0
+
+
+def as_run(pack: Pack) -> Run:
+    """Return a pack as what reports are made of."""
+    records = [packed.whole(record) for record in pack.records]
+    sessions = [{"host": "", "unfit": [], **session} for session in pack.sessions]
+    return Run(Path(), pack.plan, sessions, {}, results.records.latest(records))
+
+
+def entry(pack: Pack, run: Run, verdict: str, page: str) -> Entry:
+    """Return the row of a pack: of the first experiment with a speedup, and the figure of merit."""
+    session = pack.sessions[-1]
+    merit = results.merit(run)
+    numbers = speeds(run) | {"merit": merit.spread.median if merit else None}
+    commit = str(session.get("commit"))[:12]
+    return Entry(
+        session["processor"], run.plan["suite"]["title"], session["started"][:10], commit, verdict, page, numbers
+    )
+
+
+def speeds(run: Run) -> dict[str, float | None]:
+    """Return what the first experiment says that goes from one rank to more."""
+    cores = sum(cluster["cores"] for cluster in run.plan["profile"]["machine"]["clusters"])
+    for experiment in run.plan["suite"]["experiments"]:
+        curve = results.scaling(run.records, experiment, "epoch_seconds", "ranks")
+        own = [one for one in curve if one.row.records[0]["ranks"] <= cores]
+        if own:
+            last = max(own, key=lambda one: one.x)
+            rates = last.row.values("exemplars_per_second")
+            watts = last.row.values("watts") if last.row.records[0]["metrics"].get("watts") else None
+            rate = float(rates.mean()) if len(rates) else None
+            return {
+                "one": own[0].row.spread.median,
+                "all": last.row.spread.median,
+                "speedup": last.speedup.value,
+                "efficiency": 100 * last.efficiency,
+                "rate": rate,
+                "joules": rate / float(watts.mean()) if rate and watts is not None else None,
+            }
+    return {}
+
+
+def published() -> list[Entry]:
+    """Return rows of the hosts of which something was published, marked as such."""
+    found = []
+    for profile in map(library.find, library.names()):
+        epochs = {one.workers: seconds for one in profile.published if (seconds := seconds_of(one)) and one.workers}
+        if 1 in epochs:
+            last = max(epochs)
+            source = next(one.source for one in profile.published if one.metric == "epoch_seconds")
+            numbers: dict[str, float | None] = {
+                "one": epochs[1],
+                "all": epochs[last],
+                "speedup": epochs[1] / epochs[last],
+            }
+            numbers["rate"] = 60_000 / epochs[last]
+            found.append(Entry(profile.title, f"{source}; {last} goroutines", "", "", "published", "", numbers))
+    return found
+
+
+def seconds_of(one: Published) -> float | None:
+    return (one.value if one.median is None else one.median) if one.metric == "epoch_seconds" else None
+
+
+def index(entries: Sequence[Entry]) -> str:
+    """Return the page with the table."""
+    import jinja2
+
+    folder = resources.files("bench.publish")
+    script = folder.joinpath("gallery.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    ).from_string(folder.joinpath("gallery.html.j2").read_text(encoding="utf-8"))
+    return template.render(entries=entries, columns=COLUMNS, script=script, digest=digest)
