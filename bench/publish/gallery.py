@@ -16,6 +16,7 @@ from mpinn.hosts import library
 from mpinn.hosts.profile import Published
 from mpinn.system import files
 from mpinn.system.errors import UsageError
+from mpinn.system.proc import cpus
 from mpinn.system.words import counted
 
 PACKS = Path(__file__).parents[1] / "gallery"
@@ -103,7 +104,10 @@ def entry(pack: Pack, run: Run, verdict: str, page: str) -> Entry:
 
 def speeds(run: Run) -> dict[str, float | None]:
     """Return what the first experiment says that goes from one rank to more."""
-    cores = sum(cluster["cores"] for cluster in run.plan["profile"]["machine"]["clusters"])
+    machine = run.plan["profile"]["machine"]
+    cores = sum(cluster["cores"] for cluster in machine["clusters"])
+    if machine.get("allowed"):
+        cores = min(cores, len(cpus(machine["allowed"])))
     for experiment in run.plan["suite"]["experiments"]:
         curve = results.scaling(run.records, experiment, "epoch_seconds", "ranks")
         own = [one for one in curve if one.row.records[0]["ranks"] <= cores]
@@ -149,10 +153,12 @@ def index(entries: Sequence[Entry]) -> str:
     """Return the page with the table."""
     import jinja2
 
+    from bench.report.cells import number
+
     folder = resources.files("bench.publish")
     script = folder.joinpath("gallery.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     ).from_string(folder.joinpath("gallery.html.j2").read_text(encoding="utf-8"))
-    return template.render(entries=entries, columns=COLUMNS, script=script, digest=digest)
+    return template.render(entries=entries, columns=COLUMNS, number=number, script=script, digest=digest)

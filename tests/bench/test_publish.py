@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.__main__ import main
 from bench.harness import records
-from bench.publish import packed, verify
+from bench.publish import gallery, packed, verify
 from bench.publish.packed import Pack
 from mpinn.system.errors import UsageError
 from tests.command.commands import errors, run
@@ -295,3 +296,31 @@ def test_own_data_and_lost_runs_are_not_packed(measured: Path, tmp_path: Path) -
         (folder / "records.jsonl").write_text(json.dumps(lines[0] | change) + "\n")
         ran = run([*BENCH, "pack", str(folder), "--out", str(tmp_path / "x.gz")])
         assert ran.returncode == 2 and said in errors(ran.stderr)[0]
+
+
+def test_every_pack_of_the_gallery_stands_up() -> None:
+    paths = sorted(gallery.PACKS.glob(f"*{packed.SUFFIX}"))
+    assert paths
+    for path in paths:
+        found = verify.check(packed.load(path))
+        assert found.verdict != verify.REFUTED, (path, found.wrong)
+
+
+def test_a_gallery_shows_what_is_true_and_says_what_it_leaves_out(
+    pack: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed.save(tmp_path / "good.mpinn.json.gz", pack)
+    packed.save(tmp_path / "bad.mpinn.json.gz", doctored(pack, wrong_weights))
+    paths = [str(tmp_path / f"{name}.mpinn.json.gz") for name in ("bad", "good")]
+    assert main(["gallery", *paths, "--out", str(tmp_path / "site")]) == 0
+    said = capsys.readouterr().out
+    assert f"{paths[0]}: REFUTED, left out: " in said and "1 pack, and what was published" in said
+    assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["good.html", "index.html"]
+    index, page = ((tmp_path / "site" / name).read_text() for name in ("index.html", "good.html"))
+    assert "VERIFIED" in index and "Banana Pi M3" in index and "REFUTED" not in index.split("<tbody>")[1]
+    assert "A small suite" in page and "It works: all 4 results are right." in page
+    (row,) = [line for line in index.splitlines() if 'href="good.html"' in line]
+    numbers = gallery.speeds(gallery.as_run(pack))
+    assert numbers["one"] and numbers["all"] and numbers["speedup"] == pytest.approx(numbers["one"] / numbers["all"])
+    assert numbers["joules"] and numbers["rate"] == pytest.approx(20 * numbers["joules"])
+    assert row

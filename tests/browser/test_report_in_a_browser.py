@@ -1,7 +1,8 @@
-"""The report of every committed result, in a real browser: figures, console, a phone's width, dark mode, print."""
+"""The report of a committed result of every suite, in a real browser: figures, console, a phone's width, dark mode, print."""
 
 import base64
 import importlib.resources
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from selenium import webdriver
 
 from bench.report.command import write
 
-RESULTS = sorted(path.parent for path in (Path(__file__).parents[2] / "bench/results").glob("*/*/records.jsonl"))
+PLANS = sorted((Path(__file__).parents[2] / "bench/results").glob("*/*/plan.json"))
+RESULTS = list({json.loads(path.read_text())["suite"]["name"]: path.parent for path in PLANS}.values())  # one a suite
 LEAST_CONTRAST = 4.5  # of text, after WCAG 2.1 AA
 CONTRASTS = """
     const parse = text => text.match(/[\\d.]+/g).map(Number);
