@@ -1,4 +1,4 @@
-"""The report of a committed result of every suite, in a real browser: figures, console, a phone's width, dark mode, print."""
+"""The report of a committed result of every suite, in a real browser: figures, console, a phone, dark mode, print."""
 
 import base64
 import importlib.resources
