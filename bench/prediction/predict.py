@@ -125,11 +125,12 @@ def command(asked: argparse.Namespace) -> int:
 
 def machine_of(asked: argparse.Namespace, profile: Profile | None) -> Machine:
     """Return the kind of host that is asked for. Raises UsageError."""
-    path = asked.machine or calibrate.place()
-    if asked.machine is None and not path.exists():
+    own = beside(asked.profile) if asked.profile else None
+    path = asked.machine or own or calibrate.place()
+    if not (asked.machine or path.exists()):
         raise UsageError(f"{path}: not there: run python -m bench calibrate first, or give --machine FILE")
     found = machine.load(path)
-    if profile and asked.exemplar_microseconds is None and asked.machine is None and not library.fits(profile):
+    if profile and not (asked.exemplar_microseconds or asked.machine or own or library.fits(profile)):
         raise UsageError(
             f"--profile {profile.name}: this machine is none, and its calibration says nothing of it; run python -m "
             "bench calibrate on one and give --machine FILE, or state --exemplar-microseconds"
@@ -139,6 +140,13 @@ def machine_of(asked: argparse.Namespace, profile: Profile | None) -> Machine:
     title = profile.title if profile else "a host"
     stated = f"{title}, stated to take {asked.exemplar_microseconds:g} us an exemplar ({found.title}: measured)"
     return machine.slowed(found, asked.exemplar_microseconds, stated)
+
+
+def beside(name: str) -> Path | None:
+    """Return the calibration that lies beside a host profile, as NAME.calibration.json, if there is one."""
+    path = Path(name).with_suffix("") if name.endswith((".yml", ".yaml")) else library.directory() / name
+    found = path.with_name(f"{path.name}.{calibrate.FILE}")
+    return found if found.exists() else None
 
 
 def with_stated_network(asked: argparse.Namespace, host: Machine) -> Machine:

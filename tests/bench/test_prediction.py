@@ -17,6 +17,7 @@ from bench.prediction import machine, model, predict, simulation
 from bench.prediction.machine import Machine, Network, Speed
 from bench.prediction.model import Cluster, Job
 from bench.programs.calibration import fitted, variation
+from mpinn.hosts import library
 from mpinn.system.errors import UsageError
 from tests.command.commands import errors, run
 
@@ -325,6 +326,13 @@ def test_a_profile_that_this_machine_is_not_needs_a_calibration_or_a_statement(t
         "--machine", written(tmp_path), "--profile", "raspberry-pi-4", "--exemplar-microseconds", "15", "--hosts", "2"
     )
     assert stated.returncode == 0 and "stated to take 15 us an exemplar (a board: measured)" in stated.stdout
+
+
+def test_a_profile_may_have_its_calibration_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text((library.directory() / "raspberry-pi-4.yml").read_text())
+    written(tmp_path).rename(tmp_path / "mine.calibration.json")
+    ran = bench_predict("--profile", tmp_path / "mine.yml", "--hosts", "1")
+    assert ran.returncode == 0 and ran.stdout.startswith("a board: predicted"), ran.stderr
 
 
 def test_without_a_calibration_it_is_said_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
