@@ -251,8 +251,7 @@ class Options:
     )
     result: str | None = entry("write the result file (JSON) here", metavar="FILE", default=None)
     trace: str | None = entry(
-        "write here what every rank did when, for ui.perfetto.dev and `python -m bench timeline` (gzipped if FILE ends "
-        "in .gz)",
+        "write here what every rank did when, for ui.perfetto.dev and bench timeline (gzipped if FILE ends in .gz)",
         metavar="FILE",
         default=None,
     )

@@ -229,7 +229,8 @@ def test_records_of_options_of_any_kind_are_ordered(directory: Path) -> None:
     for record, value in zip(records, [3, [1, 2], "three", None, True], strict=False):
         record["options"]["mixed"] = value
     assert len(results.rows(records, "fixed", "epoch_seconds")) > 1
-    assert compare.pairs(records, records) and export.flat(records[0])
+    run = results.Run(Path(), {}, [], {}, records)
+    assert compare.pairs(run, run) and export.flat(records[0])
 
 
 def test_a_figure_of_an_older_result_is_read(directory: Path) -> None:
