@@ -29,7 +29,7 @@ def column(page: webdriver.Chrome, words: str) -> list[str]:
     """Return what is shown in the column of that name, from top to bottom."""
     names = [one.text.strip(" ▲▼") for one in page.find_elements(By.CSS_SELECTOR, "th")]
     rows = [row for row in page.find_elements(By.CSS_SELECTOR, "tbody tr") if row.is_displayed()]
-    return [row.find_elements(By.TAG_NAME, "td")[names.index(words)].text for row in rows]
+    return [row.find_elements(By.TAG_NAME, "td")[names.index(words)].text.replace(",", "") for row in rows]
 
 
 def heading(page: webdriver.Chrome, words: str) -> webdriver.remote.webelement.WebElement:
