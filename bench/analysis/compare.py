@@ -117,8 +117,9 @@ def compare(asked: argparse.Namespace) -> int:
         if not made:
             raise UsageError(f"{asked.a} and {directory} have no right result of the same point")
     slower = []
-    for number, (directory, made) in enumerate(found.items()):
-        print("" if number else f"A: {asked.a}")
+    print(f"A: {asked.a}")
+    for directory, made in found.items():
+        print()
         show(table(f"B: {directory}. B by A: below 1, B is faster", made))
         if not any(pair.differs for pair in made):
             print("no point differs by more than chance explains" + too_few(made))
@@ -144,7 +145,7 @@ def table(title: str, made: list[Pair]) -> Table:
 
 def too_few(made: list[Pair]) -> str:
     """Say so where as many points and as few repeats could not show a difference, however large."""
-    fewest = min((pair.repeats for pair in made), default=0)
+    fewest = min(pair.repeats for pair in made)
     needed = statistics.repeats_to_differ(len(made), CHANCE)
     if fewest >= needed:
         return ""

@@ -10,6 +10,7 @@ from bench.harness import records, statistics, stored
 from bench.harness.records import INVALID, Record
 from bench.harness.statistics import Ratio, Spread
 from mpinn.config import Options
+from mpinn.system.proc import cpus
 
 
 class Run(NamedTuple):
@@ -47,6 +48,13 @@ def open_run(directory: Path) -> Run:
     found = records.existing(directory)
     plan, sessions, left_out = (stored.load(directory, name) for name in ("plan", "environment", "left_out"))
     return Run(directory, plan, sessions, left_out, found)
+
+
+def cores(run: Run) -> int:
+    """Return the cores that the runs could use: the machine's, or the CPUs that were allowed."""
+    machine = run.plan["profile"]["machine"]
+    found = sum(cluster["cores"] for cluster in machine["clusters"])
+    return min(found, len(cpus(machine["allowed"]))) if machine.get("allowed") else found
 
 
 def values(found: Sequence[Record], metric: str) -> np.ndarray:

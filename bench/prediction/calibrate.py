@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import math
 import os
 import platform
 import sys
@@ -17,8 +16,8 @@ from typing import Any
 from bench.harness import measure, result_file
 from bench.harness.progress import Progress
 from bench.harness.result_file import Measured
-from bench.prediction.machine import SCHEMA_VERSION, Machine, Network, Speed
-from bench.prediction.model import PAPERS
+from bench.prediction.machine import FILE, SCHEMA_VERSION, Machine, Network, Speed
+from bench.prediction.model import PAPERS, doublings
 from mpinn.hosts import hostfile
 from mpinn.hosts.launcher import VENDORS, Launcher, command_line, find_launcher
 from mpinn.hosts.library import DETECTED, find
@@ -32,7 +31,6 @@ LAYERS = ((784, 30, 10), (784, 300, 10), (784, 300, 100, 10))  # beside the pape
 TURNS = 7  # of every kind of round
 EXPECTED = 8.0  # seconds of a run
 PATIENCE = 900.0
-FILE = "calibration.json"
 
 
 def place() -> Path:
@@ -76,7 +74,7 @@ def calibrate(asked: argparse.Namespace) -> int:
 def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machine:
     """Return what was measured on this host, and with a hostfile between its hosts. Raises MpinnError."""
     cores = min(profile.machine.cores, len(os.sched_getaffinity(0)))
-    counts = sorted({2**power for power in range(int(math.log2(cores)) + 1)} | {cores})
+    counts = doublings(cores)
     asked = [(PAPERS, ranks) for ranks in counts] + [(layers, 1) for layers in LAYERS]
     starts: dict[str, float] = {}
     speeds, found = [], {}

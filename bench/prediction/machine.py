@@ -13,6 +13,7 @@ from mpinn.system.errors import UsageError
 from mpinn.system.schema import entry, read
 
 SCHEMA_VERSION = 1
+FILE = "calibration.json"
 MICROSECONDS: dict[str, Any] = dict(least=0, most=1e12, unit="us")
 
 
@@ -63,6 +64,12 @@ class Machine:
     variation: tuple[float, ...] = entry("quantiles of the rounds' times, as shares of their mean", least=0, items=2)
     start_seconds: dict[str, float] = entry("from mpirun to its end, without work, by ranks", least=0, unit="s")
     network: Network | None = entry("between hosts", default=None)
+
+
+def beside(directory: Path) -> Path | None:
+    """Return the calibration that lies in a result directory, or in the one above it, if there is one."""
+    places = [directory / FILE, directory.resolve().parent / FILE]
+    return next((path for path in places if path.exists()), None)
 
 
 def load(path: Path) -> Machine:

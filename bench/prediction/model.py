@@ -14,8 +14,8 @@ what the processors need for it, whichever is longer:
     ring:      2 (H - 1) l + 2 (H - 1) / H n G               halving and doubling:   2 log2(H) l + the same
 
 With --overlap that is under way while workers learn the next round, if they do so for long enough that MPI goes on with
-it in between; workers and rounds have more to do then (measured, too). Hosts wait for
-the slowest of them, round by round: `simulation` draws how their rounds vary.
+it in between; workers and rounds have more to do then (measured, too). Hosts wait for the slowest of them, round by
+round: `simulation` draws how their rounds vary.
 
 Where a switch has no room for all of its links, SimGrid simulates the messages instead (`simgrid_allreduce`).
 
@@ -30,14 +30,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.harness.estimate import EXEMPLARS, LIT
 from bench.prediction.machine import Machine, Speed
 from mpinn.merging import formats
+from mpinn.model.network import Network
 
-EXEMPLARS = 60_000  # of MNIST's training set
-LIT = 150  # pixels of one of its exemplars
 LEARNED_PIXELS = 717  # of 784, those that any exemplar lights: the others' weights do not travel
 PAPERS = (784, 100, 10)
-PROGRESS_EVERY = 32  # exemplars, after which MPI goes on with a merge that is under way
+PROGRESS_EVERY = 32  # exemplars, after which MPI goes on with a merge that is under way (BETWEEN of the kernel)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,8 @@ def of_layers(machine: Machine, layers: tuple[int, ...]) -> Speed:
         found = np.linalg.lstsq(terms, np.array([getattr(speed, name) for speed in known]), rcond=None)[0]
         return float(max(found @ [1, at], 0.0))
 
-    met, weights = [weights_met(speed.layers) for speed in known], [parameters(speed.layers) for speed in known]
+    met = [weights_met(speed.layers) for speed in known]
+    weights = [float(parameters(speed.layers)) for speed in known]
     times = {"exemplar": line("exemplar", met, weights_met(layers))}
     times |= {name: line(name, weights, parameters(layers)) for name in ("worker", "round")}
     return Speed(layers=layers, ranks=1, worst_fit_percent=0.0, **times)
@@ -192,5 +193,10 @@ def weights_met(layers: tuple[int, ...]) -> float:
     return float(sum(n * m for n, m in pairwise((lit, *layers[1:]))))
 
 
-def parameters(layers: tuple[int, ...]) -> float:
-    return float(sum((n + 1) * m for n, m in pairwise(layers)))
+def parameters(layers: tuple[int, ...]) -> int:
+    return Network(layers).parameters
+
+
+def doublings(most: int) -> list[int]:
+    """Return 1, 2, 4 and so on, and `most`."""
+    return [2**power for power in range(most.bit_length()) if 2**power < most] + [most]

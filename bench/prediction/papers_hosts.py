@@ -5,7 +5,7 @@ from bench.prediction.machine import Machine
 from bench.prediction.model import Cluster, Job
 from bench.prediction.simulation import predict
 from mpinn.hosts import library
-from mpinn.hosts.profile import Profile, Published
+from mpinn.hosts.profile import Profile
 from mpinn.system.terminal import Table
 
 WORKER_BATCH = 100  # the paper's
@@ -16,43 +16,23 @@ def table(host: Machine) -> Table:
     """Return published speedups of epochs with more workers than one, and what the model says, host by host."""
     rows = []
     for profile in map(library.find, library.names()):
-        alone = one_worker(profile)
+        alone = profile.published_epochs.get(1)
         if alone is None:
             continue
         slow = machine.slowed(host, 1e6 * alone / model.EXEMPLARS, profile.title)
-        for workers, speedup in sorted(speedups(profile, alone).items()):
+        for workers, speedup in sorted(speedups(profile).items()):
             found = predicted(slow, profile, 1) / predicted(slow, profile, workers)
             error = f"{100 * (found / speedup - 1):+.0f}%"
             rows.append([profile.title, str(workers), f"{speedup:.2f}", f"{found:.2f}", error])
     return Table("Published speedups over one worker, and predicted ones", COLUMNS, rows)
 
 
-def one_worker(profile: Profile) -> float | None:
-    """Return the published seconds of an epoch of one worker."""
-    return next((seconds_of(one) for one in profile.published if epoch_of(one) and one.workers == 1), None)
-
-
-def epoch_of(one: Published) -> bool:
-    return one.metric == "epoch_seconds" and seconds_of(one) is not None
-
-
-def seconds_of(one: Published) -> float | None:
-    return one.value if one.median is None else one.median
-
-
-def speedups(profile: Profile, alone: float) -> dict[int, float]:
+def speedups(profile: Profile) -> dict[int, float]:
     """Return the published speedups by workers: as they are told, or of the epochs."""
-    told = {
-        one.workers: one.value / 100
-        for one in profile.published
-        if one.metric == "speedup" and one.workers and one.value
-    }
-    epochs = {
-        one.workers: alone / seconds
-        for one in profile.published
-        if epoch_of(one) and one.workers and one.workers > 1 and (seconds := seconds_of(one))
-    }
-    return epochs | told
+    epochs = profile.published_epochs
+    told = {one.workers: one.value / 100 for one in profile.published if one.metric == "speedup" and one.value}
+    of_epochs = {workers: epochs[1] / seconds for workers, seconds in epochs.items() if workers > 1}
+    return of_epochs | {workers: speedup for workers, speedup in told.items() if workers}
 
 
 def predicted(host: Machine, profile: Profile, workers: int) -> float:

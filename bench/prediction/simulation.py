@@ -25,17 +25,18 @@ class Predicted(NamedTuple):
 
 
 def predict(machine: Machine, cluster: Cluster, job: Job, allreduce: float | None = None) -> Predicted:
-    """Return what an epoch takes, from EPOCHS simulated ones (fewer where hosts are very many).
+    """Return what an epoch takes, from EPOCHS simulated ones (fewer, and fewer rounds, where hosts are very many).
 
     allreduce: microseconds between hosts, where they are not by formula.
     """
     learn, host, wire = model.round_of(machine, cluster, job, allreduce)
-    epochs = int(np.clip(MOST_DRAWN // (job.rounds * cluster.hosts), 1, EPOCHS))
+    drawn_rounds = max(1, min(job.rounds, MOST_DRAWN // cluster.hosts))  # of an epoch
+    epochs = int(np.clip(MOST_DRAWN // (drawn_rounds * cluster.hosts), 1, EPOCHS))
     random = np.random.default_rng(0)
     quantiles = np.linspace(0, 1, len(machine.variation))
-    slowest, mean = np.empty((epochs, job.rounds)), np.empty((epochs, job.rounds))
+    slowest, mean = np.empty((epochs, drawn_rounds)), np.empty((epochs, drawn_rounds))
     for epoch in range(epochs):
-        drawn = np.interp(random.random((job.rounds, cluster.hosts)), quantiles, machine.variation)
+        drawn = np.interp(random.random((drawn_rounds, cluster.hosts)), quantiles, machine.variation)
         slowest[epoch], mean[epoch] = drawn.max(axis=1), drawn.mean(axis=1)
     rounds = host * slowest + wire
     full = EXEMPLARS / (job.workers * job.worker_batch)  # rounds of an epoch; the last may be short

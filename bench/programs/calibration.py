@@ -2,16 +2,17 @@
 
 Rounds of real training are timed, with few and many workers a rank and with small and large worker batches, in turn;
 the three times are fitted to them: T = w B exemplar + w worker + round, where each rank has w workers that learn B
-exemplars each. Where ranks are on several hosts, the network between them is measured, too: latency, bandwidth, and
-Allreduce by size. Run it under mpirun; `python -m bench calibrate` does so, and keeps what comes out.
+exemplars each. Where ranks are on several hosts, one on each, the network between them is measured, too: latency,
+bandwidth, and Allreduce by size. Run it under mpirun; `python -m bench calibrate` does so, and keeps what comes out.
 """
 
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 
 from bench.programs import program, rounds
-from bench.programs.communication import WARM_UP
+from bench.programs.communication import timed
 from bench.programs.network import link
 from mpinn.config import Options
 from mpinn.parallel.mpi_library import MPI
@@ -49,26 +50,13 @@ def variation(seconds: np.ndarray) -> list[float]:
 
 
 def allreduce_line(world: World, calls: int) -> tuple[float, float]:
-    """Return the seconds of an Allreduce between hosts: of the shortest, and a byte more; the first rank of each calls.
-
-    Every rank calls this; where there is another rank on the host, it waits.
-    """
-    leaders = world.comm.Split(0 if world.node.rank == 0 else MPI.UNDEFINED, world.rank)
-    line = np.zeros(2)
-    if world.node.rank == 0:
-        spent = []
-        for size in MESSAGES:
-            term, total = np.ones(size // 2, np.int16), np.empty(size // 2, np.int16)
-            for _ in range(WARM_UP):
-                leaders.Allreduce(term, total)
-            leaders.Barrier()
-            start = perf_counter()
-            for _ in range(calls):
-                leaders.Allreduce(term, total)
-            spent.append(leaders.allreduce(perf_counter() - start, MPI.MAX) / calls)
-        terms = np.stack([np.ones(len(MESSAGES)), MESSAGES], axis=1) / np.array(spent)[:, None]
-        line = np.linalg.lstsq(terms, np.ones(len(MESSAGES)), rcond=None)[0]
-    first, more = world.comm.bcast(line.tolist())
+    """Return the seconds of an Allreduce of all ranks: of the shortest, and a byte more."""
+    spent = []
+    for size in MESSAGES:
+        term, total = np.ones(size // 2, np.int16), np.empty(size // 2, np.int16)
+        spent.append(timed(world, partial(world.comm.Allreduce, term, total), calls))
+    terms = np.stack([np.ones(len(MESSAGES)), MESSAGES], axis=1) / np.array(spent)[:, None]
+    first, more = np.linalg.lstsq(terms, np.ones(len(MESSAGES)), rcond=None)[0].tolist()
     return max(first, 0.0), max(more, 0.0)
 
 

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 from bench.analysis import results
 from bench.analysis.results import Run
+from bench.harness.estimate import EXEMPLARS
 from bench.publish import packed, verify
 from bench.publish.packed import SUFFIX, Pack
 from mpinn.hosts import library
-from mpinn.hosts.profile import Published
 from mpinn.system import files
 from mpinn.system.errors import UsageError
-from mpinn.system.proc import cpus
 from mpinn.system.words import counted
 
 PACKS = Path(__file__).parents[1] / "gallery"
@@ -104,10 +103,7 @@ def entry(pack: Pack, run: Run, verdict: str, page: str) -> Entry:
 
 def speeds(run: Run) -> dict[str, float | None]:
     """Return what the first experiment says that goes from one rank to more."""
-    machine = run.plan["profile"]["machine"]
-    cores = sum(cluster["cores"] for cluster in machine["clusters"])
-    if machine.get("allowed"):
-        cores = min(cores, len(cpus(machine["allowed"])))
+    cores = results.cores(run)
     for experiment in run.plan["suite"]["experiments"]:
         curve = results.scaling(run.records, experiment, "epoch_seconds", "ranks")
         own = [one for one in curve if one.row.records[0]["ranks"] <= cores]
@@ -131,22 +127,14 @@ def published() -> list[Entry]:
     """Return rows of the hosts of which something was published, marked as such."""
     found = []
     for profile in map(library.find, library.names()):
-        epochs = {one.workers: seconds for one in profile.published if (seconds := seconds_of(one)) and one.workers}
+        epochs = profile.published_epochs
         if 1 in epochs:
             last = max(epochs)
             source = next(one.source for one in profile.published if one.metric == "epoch_seconds")
-            numbers: dict[str, float | None] = {
-                "one": epochs[1],
-                "all": epochs[last],
-                "speedup": epochs[1] / epochs[last],
-            }
-            numbers["rate"] = 60_000 / epochs[last]
+            numbers: dict[str, float | None] = {"one": epochs[1], "all": epochs[last]}
+            numbers |= {"speedup": epochs[1] / epochs[last], "rate": EXEMPLARS / epochs[last]}
             found.append(Entry(profile.title, f"{source}; {last} goroutines", "", "", "published", "", numbers))
     return found
-
-
-def seconds_of(one: Published) -> float | None:
-    return (one.value if one.median is None else one.median) if one.metric == "epoch_seconds" else None
 
 
 def index(entries: Sequence[Entry]) -> str:

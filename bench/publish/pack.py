@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.analysis import results
 from bench.harness import records
-from bench.prediction.calibrate import FILE
+from bench.prediction import machine
 from bench.publish import packed
 from bench.publish.packed import SESSION, SUFFIX, Pack
 from bench.report import answer
@@ -68,9 +68,7 @@ def made(directory: Path, run: results.Run, raw: list[dict[str, Any]]) -> Pack:
     """Return the pack of a result directory."""
     plan = untrusted.json_file(directory / "plan.json")
     hosts = len((plan.get("hostfile") or "").split("\n")) - 1 if plan.get("hostfile") else 1
-    calibration = directory / FILE
-    if not calibration.exists():
-        calibration = directory.resolve().parent / FILE
+    calibration = machine.beside(directory)
     return Pack(
         schema_version=packed.SCHEMA_VERSION,
         title=answer.title(run),
@@ -78,7 +76,7 @@ def made(directory: Path, run: results.Run, raw: list[dict[str, Any]]) -> Pack:
         sessions=tuple({name: one[name] for name in SESSION if name in one} for one in run.sessions),
         records=tuple({**records.public(record), "chain": record.get("chain")} for record in raw),
         runs=tuple(packed.left(directory, record) for record in raw),
-        calibration=untrusted.json_file(calibration) if calibration.exists() else None,
+        calibration=untrusted.json_file(calibration) if calibration else None,
     )
 
 

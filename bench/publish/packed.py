@@ -5,7 +5,7 @@
 import gzip
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from bench.harness.result_file import Training
 from bench.harness.stored import TEXT
 from bench.harness.suite import NAME
 from mpinn.datasets import bounded
+from mpinn.hosts.profile import known
 from mpinn.system import files, untrusted
 from mpinn.system.errors import UsageError
 from mpinn.system.schema import entry, plain, read, shown
@@ -23,6 +24,15 @@ SUFFIX = ".mpinn.json.gz"
 RUN = ("epochs", "rounds_per_epoch", "start", "total_seconds", "memory", "data", "config")  # of a training run's result
 FILES = ("data", "test_data", "result", "trace", "checkpoint", "resume")  # settings that name files
 SESSION = ("started", "processor", "architecture", "system", "memory_mib", "mpinn", "commit", "python", "mpi", "unfit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a pack's plan has beside suite and profile."""
+
+    OPEN = True
+    hosts: int = entry("that took part", least=1, most=2**20)
+    watts: float | None = entry("of the machine, as stated", least=0, most=1e9, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +62,11 @@ def load(path: Path) -> Pack:
         text = bounded.unzipped(file).read(min(limit, untrusted.LONGEST_JSON) + 1)
     try:
         pack = read(Pack, untrusted.json_value(text))
-        name = stored.plan(pack.plan)["suite"]["name"]
-        if not re.fullmatch(NAME, name):
-            raise UsageError(f"plan.suite.name: expected a-z, 0-9 and hyphens, got {shown(name)}")
-        stored.sessions([{"host": "", **one} for one in pack.sessions])
+        plan = read(Plan, pack.plan)
+        told = stored.plan(pack.plan)
+        if not re.fullmatch(NAME, told["suite"]["name"]):
+            raise UsageError(f"plan.suite.name: expected a-z, 0-9 and hyphens, got {shown(told['suite']['name'])}")
+        sessions = stored.sessions([{"host": "", **one} for one in pack.sessions])
         if len(pack.records) != len(pack.runs):
             raise UsageError(f"runs: expected {len(pack.records)}, one a record, got {len(pack.runs)}")
         for number, (record, run) in enumerate(zip(pack.records, pack.runs, strict=True)):
@@ -65,7 +76,8 @@ def load(path: Path) -> Pack:
                     plain(read(Training, {"status": "", "environment": record["environment"], **run}))
             except UsageError as error:
                 raise UsageError(f"records[{number}]: {error}") from None
-        return pack
+        about = {"suite": told["suite"], "profile": known(told["profile"]), "hosts": plan.hosts, "watts": plan.watts}
+        return replace(pack, plan=about, sessions=tuple(sessions))
     except (UsageError, ValueError) as error:
         raise UsageError(f"{path}: no pack of bench: {error}") from None
 

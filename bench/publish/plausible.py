@@ -13,6 +13,7 @@ OPERATIONS = 4  # an exemplar's at least, for each weight that it meets: forward
 ROUNDING = 1.001
 LATER = timedelta(days=1)  # that a clock may be ahead
 MOST_WATTS = 1e6
+TIMES = ("epoch_seconds", "evaluate_seconds", "start_seconds")  # metrics that no two runs share to the last digit
 
 
 def doubts(records: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -56,14 +57,8 @@ def of_run(record: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
 
 def copied(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield measurements that are the same to the last digit."""
-    times = Counter(
-        (record["program"], value)
-        for record in records
-        for name, value in record["metrics"].items()
-        if value and record["units"].get(name) in ("s", "us", "ms") and not float(value).is_integer()
-        and name in ("epoch_seconds", "evaluate_seconds", "start_seconds")
-    )  # fmt: skip
-    twice = [value for (_, value), count in times.items() if count > 1]
+    times = Counter(record["metrics"][name] for record in records for name in TIMES if record["metrics"].get(name))
+    twice = [value for value, count in times.items() if count > 1]
     if twice:
         yield f"{len(twice)} times were measured twice to the last digit ({twice[0]!r} s, say): copied"
 

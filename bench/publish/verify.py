@@ -13,11 +13,13 @@ from bench.harness.suite import Point
 from bench.publish import packed, plausible
 from bench.publish.packed import Pack
 from mpinn.hosts import profile
+from mpinn.hosts.profile import Profile
 from mpinn.system.errors import MpinnError, UsageError
 from mpinn.system.words import counted
 
 VERIFIED, UNVERIFIED, REFUTED = "VERIFIED", "UNVERIFIED", "REFUTED"
 SAME = 1e-9  # relative, of figures that are computed again
+CONTRADICTIONS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
 class Findings(NamedTuple):
@@ -60,11 +62,23 @@ def command(asked: argparse.Namespace) -> int:
 
 
 def check(pack: Pack, train: bool = False) -> Findings:
-    """Return what is wrong with a pack, and what is not known; train: whether to train what has no golden hash."""
+    """Return what is wrong with a pack, and what is not known; train: whether to train what has no golden hash.
+
+    A pack says more than its schemas know: what in it makes no sense refutes it.
+    """
+    try:
+        return checked(pack, train)
+    except (*CONTRADICTIONS, UsageError) as error:
+        return Findings([f"what it says makes no sense: {error!r}"], [])
+
+
+def checked(pack: Pack, train: bool) -> Findings:
+    """As `check`. Raises UsageError or CONTRADICTIONS for what makes no sense."""
     wrong = [*chain(pack), *plausible.doubts(pack.records, pack.runs)]
     unknown = [*unchained(pack), *changed(pack)]
+    machine = profile.parse(pack.plan["profile"])
     try:
-        points = points_of(pack)
+        points = points_of(pack, machine)
     except UsageError as error:
         return Findings([*wrong, f"its plan cannot be run: {error}"], unknown)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +92,9 @@ def check(pack: Pack, train: bool = False) -> Findings:
             elif not run and record["program"] == "train":
                 wrong.append(f"{name}: what its training left is missing")
             else:
-                wrong += [f"{name}: {words}" for words in (*judged(pack, record), *figures(pack, record, run))]
+                wrong += [
+                    f"{name}: {words}" for words in (*judged(machine, record), *figures(pack, point, record, run))
+                ]
                 learned = weights(point, record, run, Path(folder), train) if run else Findings([], [])
                 wrong += [f"{name}: {words}" for words in learned.wrong]
                 unknown += learned.unknown
@@ -88,13 +104,11 @@ def check(pack: Pack, train: bool = False) -> Findings:
     return Findings(wrong, list(dict.fromkeys(unknown)))
 
 
-def points_of(pack: Pack) -> dict[str, Point]:
+def points_of(pack: Pack, machine: Profile) -> dict[str, Point]:
     """Return the points that the plan comes to, by name. Raises UsageError."""
     about = dict(pack.plan["suite"])
-    machine, hosts = profile.parse(pack.plan["profile"]), pack.plan.get("hosts", 1)
-    if type(hosts) is not int or not 1 <= hosts <= 2**20:
-        raise UsageError(f"hosts: expected a whole number, got {hosts!r}")
-    return {point.name: point for point in suite.points(suite.parse(about.pop("name"), about), machine, hosts)}
+    planned = suite.parse(about.pop("name"), about)
+    return {point.name: point for point in suite.points(planned, machine, pack.plan["hosts"])}
 
 
 def planned(point: Point, record: dict[str, Any]) -> bool:
@@ -127,25 +141,21 @@ def changed(pack: Pack) -> Iterator[str]:
             yield f"measured with code that is no commit ({commit[:46]})"
 
 
-def judged(pack: Pack, record: dict[str, Any]) -> Iterator[str]:
+def judged(machine: Profile, record: dict[str, Any]) -> Iterator[str]:
     """Yield where a verdict is not what the conditions make of it."""
     hosts = [{**host, "host": "host"} for host in record["hosts"]]
-    try:
-        said, reasons = verdict.judge([], hosts, profile.parse(pack.plan["profile"]))
-    except (LookupError, TypeError, ValueError):
-        yield "the conditions of its hosts are incomplete"
-        return
+    said, reasons = verdict.judge([], hosts, machine)
     if said != record["verdict"]:
         yield f"says {record['verdict']}; by its conditions it is {said}" + (f" ({reasons[0]})" if reasons else "")
 
 
-def figures(pack: Pack, record: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
+def figures(pack: Pack, point: Point, record: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
     """Yield the figures that are not what the run comes to."""
     if run:
         result = packed.training(run, record)
         again = measure.of_training(result, min(pack.plan["suite"]["warm_up"], len(result["epochs"]) - 1))
         hosts = [{"joules": None, **host} for host in record["hosts"]]
-        watts = measure.power(hosts) if pack.plan.get("watts") is None else pack.plan["watts"]
+        watts = measure.power(hosts) if pack.plan["watts"] is None else pack.plan["watts"]
         if watts is not None:
             again["metrics"] |= {"watts": watts, "epoch_joules": watts * again["metrics"]["epoch_seconds"]}
         for name, value in again["metrics"].items():
@@ -159,14 +169,8 @@ def figures(pack: Pack, record: dict[str, Any], run: dict[str, Any]) -> Iterator
                 yield f"the series {name} is not that of its run"
         if not same(record["seconds"], again["seconds"]):
             yield f"{record['seconds']} s of measured work, but {again['seconds']} by its run"
-    least = suite.describe(suite.parse(pack.plan["suite"]["name"], without_name(pack)), record["experiment"])
-    minimum = pack.plan["suite"]["minimum_seconds"] if least.minimum_seconds is None else least.minimum_seconds
-    if record["official"] != (record["seconds"] >= minimum):
-        yield f"official: {record['official']}, with {record['seconds']:.3g} s of {minimum:g}"
-
-
-def without_name(pack: Pack) -> dict[str, Any]:
-    return {key: value for key, value in pack.plan["suite"].items() if key != "name"}
+    if record["official"] != (record["seconds"] >= point.minimum_seconds):
+        yield f"official: {record['official']}, with {record['seconds']:.3g} s of {point.minimum_seconds:g}"
 
 
 def same(a: float | None, b: float | None) -> bool:

@@ -61,8 +61,7 @@ def speed(run: Run) -> str:
 
 def with_a_core_each(run: Run, curve: Sequence[Scaled]) -> Scaled | None:
     """Return the point with most ranks of those that have a core each, if it has more than one."""
-    cores = sum(cluster["cores"] for cluster in run.plan["profile"]["machine"]["clusters"])
-    found = [one for one in curve if 1 < one.row.records[0]["ranks"] <= cores]
+    found = [one for one in curve if 1 < one.row.records[0]["ranks"] <= results.cores(run)]
     return max(found, key=lambda one: one.row.records[0]["ranks"], default=None)
 
 

@@ -1,12 +1,9 @@
 """How far it would scale: the speedup that is predicted from the host's calibration, with what was measured on it."""
 
-from pathlib import Path
-
 from bench.analysis import results
-from bench.analysis.results import Row, Run
+from bench.analysis.results import Row
 from bench.harness.suite import Figure
 from bench.prediction import machine, model, simulation
-from bench.prediction.calibrate import FILE
 from bench.prediction.machine import Machine
 from bench.prediction.model import Cluster, Job
 from bench.report import figures
@@ -23,7 +20,8 @@ def predicted(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]
     """Return speedup over ranks, of one host and of as many as 1,024 like it, and measured points."""
     drawn, parts = [], []
     for title, run in hosts:
-        host = calibration(run)
+        path = machine.beside(run.directory)
+        host = machine.load(path) if path else None
         rows = results.rows(run.records, name, "epoch_seconds")
         base = next((row for row in rows if row.records[0]["ranks"] == 1), None)
         if host is None or base is None:
@@ -46,17 +44,10 @@ def predicted(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]
     return (figures.lines(drawn, "ranks", "speedup", ideal=True, log=True) if drawn else ""), parts
 
 
-def calibration(run: Run) -> Machine | None:
-    """Return the calibration beside a result, or in the directory above it. Raises UsageError for a wrong one."""
-    places = [run.directory / FILE, Path(run.directory).resolve().parent / FILE]
-    return next((machine.load(path) for path in places if path.exists()), None)
-
-
 def clusters_of(host: Machine) -> list[Cluster]:
     """Return one host with one rank up to one a core, then more hosts, where the network between them is known."""
-    ranks = [2**power for power in range(host.cores.bit_length()) if 2**power < host.cores] + [host.cores]
-    hosts = [2**power for power in range(1, MOST_HOSTS.bit_length())] if host.network else []
-    alone = [Cluster(1, count, host.cores) for count in ranks]
+    hosts = model.doublings(MOST_HOSTS)[1:] if host.network else []
+    alone = [Cluster(1, count, host.cores) for count in model.doublings(host.cores)]
     return alone + [Cluster(count, host.cores, host.cores) for count in hosts]
 
 

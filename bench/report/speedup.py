@@ -19,7 +19,7 @@ def speedup(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
         if not curve:
             continue
         drawn.append(line(title if len(hosts) > 1 else "this host", curve))
-        cores = sum(cluster["cores"] for cluster in run.plan["profile"]["machine"]["clusters"])
+        cores = results.cores(run)
         fraction = results.serial_fraction(curve, cores)
         notes = [f"{title}."] if len(hosts) > 1 else []
         if fraction is not None:

@@ -126,6 +126,11 @@ class Published:
     seconds: float | None = entry("time that the epochs took", unit="s", least=0, default=None)
     note: str | None = entry("what else the source says of it", default=None)
 
+    @property
+    def middle(self) -> float | None:
+        """The median of several values, or the one."""
+        return self.value if self.median is None else self.median
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -139,6 +144,12 @@ class Profile:
     ranks: tuple[int, ...] = entry("numbers of ranks to benchmark, ascending", least=1, most=2**20)
     limits: Limits = entry("what a valid measurement must keep to", default=Limits())
     published: tuple[Published, ...] = entry("published results", default=())
+
+    @property
+    def published_epochs(self) -> dict[int, float]:
+        """Published seconds of an epoch, by workers."""
+        told = [one for one in self.published if one.metric == "epoch_seconds"]
+        return {one.workers: one.middle for one in told if one.workers and one.middle}
 
 
 def load(path: Path) -> Profile:
@@ -206,7 +217,7 @@ def known(value: Any) -> Any:
     if isinstance(value, dict):
         kept = {key: known(item) for key, item in value.items()}
         return {key: item for key, item in kept.items() if item not in (None, [], {})}
-    return [known(item) for item in value] if isinstance(value, tuple) else value
+    return [known(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def schema() -> dict[str, Any]:

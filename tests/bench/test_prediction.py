@@ -1,8 +1,8 @@
 """The prediction of training on machines that are not here: its formulas, its simulation, and the command."""
 
+import argparse
 import dataclasses
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,26 @@ def test_short_batches_let_mpi_hide_nothing() -> None:
         assert (beside.wire < plain.wire) == hides
 
 
+def test_very_many_hosts_take_no_more_memory() -> None:
+    varied = dataclasses.replace(HOST, variation=(0.5, 1.5))
+    found = simulation.predict(varied, Cluster(2**16, 1, 1), Job(1, 1))  # 60,000 rounds of 65,536 hosts
+    _, host, wire = model.round_of(varied, Cluster(2**16, 1, 1), Job(1, 1))
+    assert found.round_microseconds == pytest.approx(1.5 * host + wire, rel=0.01)
+
+
+def test_auto_takes_the_batch_that_a_merge_asks_for(tmp_path: Path) -> None:
+    """A twentieth of the time of learning, or the largest that the law allows: with overlap what cannot be hidden."""
+    asked = argparse.Namespace(worker_batch="auto", layers=PAPERS, overlap=False)
+    one = Cluster(1, 4, 4)
+    assert predict.batch_of(asked, HOST, one, 4) == 400  # the law's most: a merge is worth 1,000 exemplars
+    quick = dataclasses.replace(HOST, overlap_worker=60.0, overlap_round=100.0)
+    slow = Cluster(4, 1, 4, link_mbits=20.0)
+    plain, beside = (
+        predict.batch_of(argparse.Namespace(**vars(asked) | {"overlap": way}), quick, slow, 4) for way in (False, True)
+    )
+    assert beside < plain  # a wire of tens of milliseconds is hidden behind learning
+
+
 def test_hosts_that_vary_wait_for_the_slowest() -> None:
     varied = dataclasses.replace(HOST, variation=(0.5, 1.5))  # uniform
     for hosts in (1, 2, 64):
@@ -293,8 +313,11 @@ def test_seconds_to_97_are_told_only_where_a_law_tells_the_epochs(tmp_path: Path
         (["--hosts", "0"], "--hosts: expected a whole number from 1"),
         (["--worker-batch", "x"], "--worker-batch: expected a whole number"),
         (["--workers", "30000", "--worker-batch", "3"], "--worker-batch 3: 30000 workers have at most 2 exemplars"),
-        (["--workers", "70000"], "70,000 workers, more than MNIST's 60,000"),
+        (["--workers", "60001"], "60,001 workers, more than MNIST's 60,000"),
         (["--profile", "banana-pi-m2"], "no host profile 'banana-pi-m2'"),
+        (["--layers", "784"], "--layers: expected 784 ... 10, MNIST's pixels and classes, got 784"),
+        (["--layers", "784", "100", "2"], "--layers: expected 784 ... 10"),
+        (["--hosts", "1000000000"], "--hosts: expected a whole number from 1 to 65,536"),
         (["--watts", "nan"], "--watts: expected a number above 0"),
     ],
 )
@@ -346,9 +369,8 @@ def test_more_hosts_never_pay_where_one_has_all_workers() -> None:
         predict.Point(Cluster(hosts, 4, 4), Job(4, 100), simulation.predict(HOST, Cluster(hosts, 4, 4), Job(4, 100)), s)
         for hosts, s in ((1, 3.0), (2, 3.1), (4, 3.1))
     ]
-    said = predict.words(None, HOST, points)  # type: ignore[arg-type]
+    said = predict.words(HOST, points)
     assert any(line.startswith("Beyond 1 host more stop paying") for line in said)
-    assert math.isfinite(points[0].found.epoch_seconds)
 
 
 def test_published_hosts_are_as_slow_as_their_epoch_of_one_worker(tmp_path: Path) -> None:

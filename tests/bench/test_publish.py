@@ -217,6 +217,30 @@ def test_a_doctored_pack_is_refuted(pack: Pack, name: str, chained: bool) -> Non
     assert any(said in words for words in found.wrong), found.wrong
 
 
+SENSELESS: list[Callable[[dict[str, Any]], object]] = [
+    first_host(max_mhz="fast", clock_mhz=1.0),
+    first_host(joules="many"),
+    first_host(governors=None),
+    lambda one: one["records"][0]["hosts"][0].pop("swapped_pages"),
+    lambda one: one["runs"][0].update(config={}),
+    lambda one: one["runs"][0]["config"].update(layers="many"),
+    lambda one: one["runs"][0]["epochs"][0]["phases"].update(more=3),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SENSELESS)))
+def test_what_makes_no_sense_is_refuted_and_not_a_crash(pack: Pack, tmp_path: Path, number: int) -> None:
+    """What no schema looks at, through the file, as others would send it."""
+    path = tmp_path / "senseless.json.gz"
+    packed.save(path, doctored(pack, SENSELESS[number], chained=True))
+    try:
+        found = packed.load(path)
+    except UsageError as error:
+        assert str(path) in str(error)
+    else:
+        assert verify.check(found).verdict == verify.REFUTED
+
+
 @pytest.mark.parametrize("change", [swapped, without_first, faster])
 def test_what_the_figures_do_not_give_away_the_chain_does(
     pack: Pack, change: Callable[[dict[str, Any]], object]
@@ -260,7 +284,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "a bomb", "hosts", "units", "a path", "types", "cut"])
+@pytest.mark.parametrize("name", [*HOSTILE, "a bomb", "hosts", "units", "a path", "types", "cut", "watts"])
 def test_what_is_no_pack_is_refused_by_file_and_key(pack: Pack, tmp_path: Path, name: str) -> None:
     path = tmp_path / "pack.json.gz"
     if name in HOSTILE:
@@ -274,6 +298,7 @@ def test_what_is_no_pack_is_refused_by_file_and_key(pack: Pack, tmp_path: Path, 
             "a path": lambda one: one["plan"]["suite"].update(name="../../etc"),
             "types": lambda one: one["runs"][0]["epochs"][0].update(train_seconds="fast"),
             "cut": lambda one: one["runs"].pop(),
+            "watts": lambda one: one["plan"].update(watts="many"),
         }
         packed.save(path, doctored(pack, changes[name]))
     with pytest.raises(UsageError) as refused:
@@ -323,4 +348,4 @@ def test_a_gallery_shows_what_is_true_and_says_what_it_leaves_out(
     numbers = gallery.speeds(gallery.as_run(pack))
     assert numbers["one"] and numbers["all"] and numbers["speedup"] == pytest.approx(numbers["one"] / numbers["all"])
     assert numbers["joules"] and numbers["rate"] == pytest.approx(20 * numbers["joules"])
-    assert row
+    assert f'data-value="{numbers["all"]}"' in index[index.index(row) :].partition("</tr>")[0]
