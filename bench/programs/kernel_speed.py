@@ -63,24 +63,23 @@ def main() -> int:
                 took = native.bound(weights["native"], digits.train_images, batch)  # type: ignore[attr-defined]
                 if number:
                     bounds.append(took)
-    metrics = {f"{name}_microseconds": 1e6 * median(times) / BATCH for name, times in spent.items()}
-    units = dict.fromkeys(metrics, "us")
+    timed = spent | ({"bound": bounds} if "native" in kinds else {})
+    series = {f"{name}_microseconds": [1e6 * one / BATCH for one in times] for name, times in timed.items()}
+    units = dict.fromkeys(series, "us")
     if "native" in kinds:
-        metrics["bound_microseconds"], units["bound_microseconds"] = 1e6 * median(bounds) / BATCH, "us"
-        for name, slow, fast in (
-            ("reference_by_native", spent["reference"], spent["native"]),
-            ("native_by_bound", spent["native"], bounds),
-        ):
-            metrics[name], units[name] = median(s / f for s, f in zip(slow, fast, strict=True)), "1"
+        for slow, fast in (("reference", "native"), ("native", "bound")):
+            series[f"{slow}_by_{fast}"] = [s / f for s, f in zip(timed[slow], timed[fast], strict=True)]
+            units[f"{slow}_by_{fast}"] = "1"
     apart = float(np.abs(after_one["native"] - after_one["reference"]).max()) if "native" in kinds else 0.0
     detail = f"{apart:.1e} from the reference kernel after one batch, at most {TOLERANCE:g}"
     checks = [program.check("the native kernel's weights", apart <= TOLERANCE, detail)] if "native" in kinds else []
     program.write(
         asked.result,
-        metrics,
+        {name: median(values) for name, values in series.items()},
         units,
         sum(map(sum, spent.values())),
         checks=checks,
+        series=series,
         environment={"kernel_id": kinds["native"].id if "native" in kinds else kinds["reference"].id},
     )
     return 0

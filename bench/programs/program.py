@@ -63,7 +63,8 @@ def write(
 ) -> None:
     """Write what was measured: `seconds` of timed work, a unit for every metric, and whether the results were right.
 
-    Without a path it is printed. Raises MpinnError.
+    A metric that has a series of its name is the median of it: so others can check it (`bench verify`). Without a path
+    the figures are printed. Raises MpinnError.
     """
     content = {
         "metrics": dict(metrics),

@@ -4,15 +4,19 @@ import argparse
 import base64
 import hashlib
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from bench.analysis import results
 from bench.analysis.results import Run
 from bench.harness.estimate import EXEMPLARS
 from bench.publish import packed, verify
 from bench.publish.packed import SUFFIX, Pack
+from bench.publish.plausible import moment
 from mpinn.hosts import library
 from mpinn.system import files
 from mpinn.system.errors import UsageError
@@ -20,14 +24,23 @@ from mpinn.system.words import counted
 
 PACKS = Path(__file__).parents[1] / "gallery"
 COLUMNS = {  # of numbers, and what they say
-    "one": "seconds an epoch on one rank",
+    "merit": "seconds to 97 % of the test set",
+    "one": "exemplars a second on one core",
     "all": "on all cores",
     "speedup": "speedup",
     "efficiency": "efficiency, %",
-    "rate": "exemplars a second",
-    "merit": "seconds to 97 % of the test set",
+    "watts": "watts",
     "joules": "exemplars a joule",
+    "price": "price",
 }
+
+
+class History(NamedTuple):
+    """A machine that a suite has measured more than once."""
+
+    title: str
+    svg: str
+    commits: str  # with their days, in order
 
 
 class Entry(NamedTuple):
@@ -35,11 +48,12 @@ class Entry(NamedTuple):
 
     machine: str
     suite: str
-    day: str
+    started: str  # ISO 8601, or an empty string
     commit: str
     verdict: str  # or 'published'
     page: str  # file, or an empty string
     numbers: dict[str, float | None]  # by name of COLUMNS
+    currency: str = ""  # of the price
 
 
 def add_parser(commands: Any) -> None:
@@ -47,7 +61,8 @@ def add_parser(commands: Any) -> None:
         "gallery",
         help="a site of packs",
         description="Make a static site of packs: a table of machines that can be sorted, filtered and compared, "
-        "without a network, with a page of each, and the published hosts. REFUTED packs are not shown.",
+        "without a network, with a page of each, the history of machines that were measured more than once, and the "
+        "published hosts. REFUTED packs are not shown.",
     )
     parser.add_argument(
         "packs", type=Path, nargs="*", metavar="FILE", help="packs of `bench pack` (default: those of bench/gallery)"
@@ -92,13 +107,16 @@ def as_run(pack: Pack) -> Run:
 
 def entry(pack: Pack, run: Run, verdict: str, page: str) -> Entry:
     """Return the row of a pack: of the first experiment with a speedup, and the figure of merit."""
-    session = pack.sessions[-1]
+    session, suite = pack.sessions[-1], run.plan["suite"]["title"]
+    machine = f"{pack.plan['profile']['title']}, {counted(results.cores(run), 'core')}"
     merit = results.merit(run)
-    numbers = speeds(run) | {"merit": merit.spread.median if merit else None}
+    amount, _, currency = (pack.price or "").partition(" ")
+    numbers = speeds(run) | {
+        "merit": merit.spread.median if merit else None,
+        "price": float(amount) if amount else None,
+    }
     commit = str(session.get("commit"))[:12]
-    return Entry(
-        session["processor"], run.plan["suite"]["title"], session["started"][:10], commit, verdict, page, numbers
-    )
+    return Entry(machine, suite, session["started"], commit, verdict, page, numbers, currency)
 
 
 def speeds(run: Run) -> dict[str, float | None]:
@@ -109,16 +127,16 @@ def speeds(run: Run) -> dict[str, float | None]:
         own = [one for one in curve if one.row.records[0]["ranks"] <= cores]
         if own:
             last = max(own, key=lambda one: one.x)
-            rates = last.row.values("exemplars_per_second")
-            watts = last.row.values("watts") if last.row.records[0]["metrics"].get("watts") else None
-            rate = float(rates.mean()) if len(rates) else None
+            one, rate = (EXEMPLARS / point.row.spread.median for point in (own[0], last))
+            known = last.row.records[0]["metrics"].get("watts")
+            watts = float(np.median(last.row.values("watts"))) if known else None
             return {
-                "one": own[0].row.spread.median,
-                "all": last.row.spread.median,
+                "one": one,
+                "all": rate,
                 "speedup": last.speedup.value,
                 "efficiency": 100 * last.efficiency,
-                "rate": rate,
-                "joules": rate / float(watts.mean()) if rate and watts is not None else None,
+                "watts": watts,
+                "joules": rate / watts if watts else None,
             }
     return {}
 
@@ -131,9 +149,32 @@ def published() -> list[Entry]:
         if 1 in epochs:
             last = max(epochs)
             source = next(one.source for one in profile.published if one.metric == "epoch_seconds")
-            numbers: dict[str, float | None] = {"one": epochs[1], "all": epochs[last]}
-            numbers |= {"speedup": epochs[1] / epochs[last], "rate": EXEMPLARS / epochs[last]}
+            numbers: dict[str, float | None] = {"one": EXEMPLARS / epochs[1], "all": EXEMPLARS / epochs[last]}
+            numbers["speedup"] = epochs[1] / epochs[last]
             found.append(Entry(profile.title, f"{source}; {last} goroutines", "", "", "published", "", numbers))
+    return found
+
+
+def histories(entries: Sequence[Entry]) -> list[History]:
+    """Return the exemplars a second over days, of each machine that was measured more than once by the same suite."""
+    from bench.report import figures
+
+    found: list[History] = []
+    for machine, suite in dict.fromkeys((one.machine, one.suite) for one in entries):
+        mine = [one for one in entries if (one.machine, one.suite) == (machine, suite) and one.numbers.get("one")]
+        mine = sorted((one for one in mine if one.started), key=lambda one: moment(one.started))
+        if len(mine) < 2:
+            continue
+        times = [moment(one.started) for one in mine]
+        days = [(time - times[0]) / timedelta(days=1) for time in times]
+        drawn = [
+            figures.Line(label, days, [one.numbers[name] or 0 for one in mine])
+            for name, label in (("one", "one core"), ("all", "all cores"))
+        ]
+        title = f"{machine}: {suite}"
+        svg = figures.lines(drawn, f"days since {times[0]:%Y-%m-%d}", "exemplars a second")
+        svg = figures.named(svg, f"history-{len(found)}", f"History of {title}")
+        found.append(History(title, svg, ", ".join(f"{one.started[:10]} {one.commit}" for one in mine)))
     return found
 
 
@@ -149,4 +190,11 @@ def index(entries: Sequence[Entry]) -> str:
     template = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     ).from_string(folder.joinpath("gallery.html.j2").read_text(encoding="utf-8"))
-    return template.render(entries=entries, columns=COLUMNS, number=number, script=script, digest=digest)
+    return template.render(
+        entries=entries,
+        histories=histories(entries),
+        columns=COLUMNS,
+        number=number,
+        script=script,
+        digest=digest,
+    )

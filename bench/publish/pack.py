@@ -26,8 +26,16 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="result directory of `bench run`")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"default: SUITE-PROCESSOR-DATE{SUFFIX} here")
+    parser.add_argument("--price", type=price, metavar='"45 EUR"', help="of the machine, for the gallery's table")
     parser.add_argument("--dry-run", action="store_true", help="list what would be left out, and stop")
     parser.set_defaults(command=command)
+
+
+def price(text: str) -> str:
+    """Return an amount and a currency. Raises argparse.ArgumentTypeError."""
+    if not re.fullmatch(packed.PRICE, text):
+        raise argparse.ArgumentTypeError(f'expected an amount and a currency such as "45 EUR", got {text!r}')
+    return text
 
 
 def command(asked: argparse.Namespace) -> int:
@@ -41,7 +49,7 @@ def command(asked: argparse.Namespace) -> int:
         print(f"left out: {what}: {', '.join(names)}")
     if asked.dry_run:
         return 0
-    pack = made(asked.directory, run, raw)
+    pack = made(asked.directory, run, raw, asked.price)
     out = asked.out or Path(name_of(run))
     size = packed.save(out, pack)
     print(f"{out}: {counted(len(raw), 'record')}, {size / 1e3:.0f} kB; next: python -m bench verify {out}")
@@ -64,8 +72,8 @@ def check(directory: Path, raw: list[dict[str, Any]]) -> None:
         raise UsageError(f"{directory}: the result of {lost[0]} is not there; restore runs/, or measure again")
 
 
-def made(directory: Path, run: results.Run, raw: list[dict[str, Any]]) -> Pack:
-    """Return the pack of a result directory."""
+def made(directory: Path, run: results.Run, raw: list[dict[str, Any]], price: str | None) -> Pack:
+    """Return the pack of a result directory, of a machine with that price."""
     plan = untrusted.json_file(directory / "plan.json")
     hosts = len((plan.get("hostfile") or "").split("\n")) - 1 if plan.get("hostfile") else 1
     calibration = machine.beside(directory)
@@ -77,6 +85,7 @@ def made(directory: Path, run: results.Run, raw: list[dict[str, Any]]) -> Pack:
         records=tuple({**records.public(record), "chain": record.get("chain")} for record in raw),
         runs=tuple(packed.left(directory, record) for record in raw),
         calibration=untrusted.json_file(calibration) if calibration else None,
+        price=price,
     )
 
 

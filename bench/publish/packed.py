@@ -21,6 +21,7 @@ from mpinn.system.schema import entry, plain, read, shown
 
 SCHEMA_VERSION = 1
 SUFFIX = ".mpinn.json.gz"
+PRICE = r"\d{1,9}(\.\d\d)? [A-Z]{3}"
 RUN = ("epochs", "rounds_per_epoch", "start", "total_seconds", "memory", "data", "config")  # of a training run's result
 FILES = ("data", "test_data", "result", "trace", "checkpoint", "resume")  # settings that name files
 SESSION = ("started", "processor", "architecture", "system", "memory_mib", "mpinn", "commit", "python", "mpi", "unfit")
@@ -46,6 +47,7 @@ class Pack:
     records: tuple[dict[str, Any], ...] = entry("all, in the order in which they were measured", items=1)
     runs: tuple[dict[str, Any], ...] = entry("what each of the records' training left; {} of others", items=1)
     calibration: dict[str, Any] | None = entry("of the machine", default=None)
+    price: str | None = entry("of the machine", pattern=PRICE, default=None)
 
 
 def save(path: Path, pack: Pack) -> int:

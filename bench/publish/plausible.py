@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from bench.prediction.model import weights_met
+from bench.prediction.model import PAPERS, weights_met
 
 FASTEST = 6e9 * 64  # floating-point operations a second of one core: 6 GHz, two fused steps of 16 floats
 OPERATIONS = 4  # an exemplar's at least, for each weight that it meets: forward and update
@@ -19,7 +19,6 @@ TIMES = ("epoch_seconds", "evaluate_seconds", "start_seconds")  # metrics that n
 def doubts(records: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield what cannot be, of all records of a pack."""
     yield from copied(records)
-    yield from out_of_order(records)
     for record, run in zip(records, runs, strict=True):
         for words in (*of_record(record), *(of_run(record, run) if run else ())):
             yield f"{record['point']} #{record['repeat'] + 1}: {words}"
@@ -28,6 +27,8 @@ def doubts(records: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) ->
 def of_record(record: dict[str, Any]) -> Iterator[str]:
     if record["wall_seconds"] * ROUNDING < record["seconds"]:
         yield f"{record['seconds']:.3g} s of measured work in {record['wall_seconds']:.3g} s"
+    if record["program"] == "kernel_speed":
+        yield from of_kernel(record)
     for host in record["hosts"]:
         clock, most = host.get("clock_mhz"), host.get("max_mhz")
         if clock and most and clock > 1.05 * most:
@@ -37,6 +38,18 @@ def of_record(record: dict[str, Any]) -> Iterator[str]:
         joules = host.get("joules")
         if joules is not None and not 0 < joules < MOST_WATTS * max(host["seconds"], 1e-9):
             yield f"{joules:.3g} J in {host['seconds']:.3g} s"
+
+
+def of_kernel(record: dict[str, Any]) -> Iterator[str]:
+    """Yield where a kernel is faster than any core, or than the least that it must do."""
+    least = 1e6 * OPERATIONS * weights_met(record["options"].get("layers", PAPERS)) / FASTEST
+    for name in ("native_microseconds", "reference_microseconds"):
+        took = record["metrics"].get(name)
+        if took is not None and took < least:
+            yield f"{name} is {took:.3g}; no core learns an exemplar in less than {least:.3g}"
+    beyond = record["metrics"].get("native_by_bound")
+    if beyond is not None and beyond < 1:
+        yield f"native_by_bound is {beyond:.3g}: faster than the least that learning must do"
 
 
 def of_run(record: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
@@ -63,15 +76,21 @@ def copied(records: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"{len(twice)} times were measured twice to the last digit ({twice[0]!r} s, say): copied"
 
 
-def out_of_order(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+def moment(text: str) -> datetime:
+    """Return a time that was written as ISO 8601, in UTC. Raises ValueError."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def out_of_order(what: str, measured: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield what is wrong with the times at which sessions or records started."""
     starts = []
-    for record in records:
+    for one in measured:
         try:
-            starts.append(datetime.fromisoformat(record["started"]).astimezone(UTC))
+            starts.append(moment(one["started"]))
         except ValueError:
-            yield f"{record['point']} #{record['repeat'] + 1}: started at {record['started']!r}, which is no time"
+            yield f"{what} that started at {one['started']!r}, which is no time"
             return
     if any(later < earlier for earlier, later in pairwise(starts)):
-        yield "records begin before those that stand before them"
+        yield f"{what} begin before those that stand before them"
     if starts and max(starts) > datetime.now(UTC) + LATER:
         yield f"measured in the future: {max(starts).isoformat()}"

@@ -5,6 +5,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 from bench.harness import measure, oracle, records, suite, verdict
@@ -75,6 +76,8 @@ def check(pack: Pack, train: bool = False) -> Findings:
 def checked(pack: Pack, train: bool) -> Findings:
     """As `check`. Raises UsageError or CONTRADICTIONS for what makes no sense."""
     wrong = [*chain(pack), *plausible.doubts(pack.records, pack.runs)]
+    wrong += plausible.out_of_order("sessions", pack.sessions)
+    wrong += plausible.out_of_order("records", pack.records)
     unknown = [*unchained(pack), *changed(pack)]
     machine = profile.parse(pack.plan["profile"])
     try:
@@ -92,15 +95,13 @@ def checked(pack: Pack, train: bool) -> Findings:
             elif not run and record["program"] == "train":
                 wrong.append(f"{name}: what its training left is missing")
             else:
-                wrong += [
-                    f"{name}: {words}" for words in (*judged(machine, record), *figures(pack, point, record, run))
-                ]
+                doubts = [*judged(machine, record), *short(point, record)]
+                doubts += figures(pack, record, run) if run else medians(record)
+                wrong += [f"{name}: {words}" for words in doubts]
                 learned = weights(point, record, run, Path(folder), train) if run else Findings([], [])
                 wrong += [f"{name}: {words}" for words in learned.wrong]
                 unknown += learned.unknown
-    programs = sorted({record["program"] for record in pack.records} - {"train"})
-    if programs:
-        unknown.append(f"no figure of {', '.join(programs)} can be computed again from what is packed")
+    unknown += unfounded(pack)
     return Findings(wrong, list(dict.fromkeys(unknown)))
 
 
@@ -149,28 +150,46 @@ def judged(machine: Profile, record: dict[str, Any]) -> Iterator[str]:
         yield f"says {record['verdict']}; by its conditions it is {said}" + (f" ({reasons[0]})" if reasons else "")
 
 
-def figures(pack: Pack, point: Point, record: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
-    """Yield the figures that are not what the run comes to."""
-    if run:
-        result = packed.training(run, record)
-        again = measure.of_training(result, min(pack.plan["suite"]["warm_up"], len(result["epochs"]) - 1))
-        hosts = [{"joules": None, **host} for host in record["hosts"]]
-        watts = measure.power(hosts) if pack.plan["watts"] is None else pack.plan["watts"]
-        if watts is not None:
-            again["metrics"] |= {"watts": watts, "epoch_joules": watts * again["metrics"]["epoch_seconds"]}
-        for name, value in again["metrics"].items():
-            if not same(record["metrics"].get(name), value):
-                yield f"{name} is {record['metrics'].get(name)}, but {value} by its run"
-        more = sorted(record["metrics"].keys() - again["metrics"].keys())
-        if more:
-            yield f"{more[0]}: nothing in its run says so"
-        for name, values in again["series"].items():
-            if not all(map(same, record["series"].get(name, []), values)) or len(values) != len(record["series"][name]):
-                yield f"the series {name} is not that of its run"
-        if not same(record["seconds"], again["seconds"]):
-            yield f"{record['seconds']} s of measured work, but {again['seconds']} by its run"
+def short(point: Point, record: dict[str, Any]) -> Iterator[str]:
+    """Yield where a record is not as official as its measured seconds make it."""
     if record["official"] != (record["seconds"] >= point.minimum_seconds):
         yield f"official: {record['official']}, with {record['seconds']:.3g} s of {point.minimum_seconds:g}"
+
+
+def medians(record: dict[str, Any]) -> Iterator[str]:
+    """Yield the figures of a program that are not the medians of their series."""
+    for name, values in record["series"].items():
+        if name in record["metrics"] and not same(record["metrics"][name], median(values)):
+            yield f"{name} is {record['metrics'][name]}, but {median(values)} by its series"
+
+
+def unfounded(pack: Pack) -> Iterator[str]:
+    """Yield the programs with a figure that has no series, of which it would be the median."""
+    programs = [record for record in pack.records if record["program"] != "train"]
+    unknown = {record["program"] for record in programs if record["metrics"].keys() - record["series"].keys()}
+    if unknown:
+        yield f"no figure of {', '.join(sorted(unknown))} can be computed again from what is packed"
+
+
+def figures(pack: Pack, record: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
+    """Yield the figures that are not what the run comes to."""
+    result = packed.training(run, record)
+    again = measure.of_training(result, min(pack.plan["suite"]["warm_up"], len(result["epochs"]) - 1))
+    hosts = [{"joules": None, **host} for host in record["hosts"]]
+    watts = measure.power(hosts) if pack.plan["watts"] is None else pack.plan["watts"]
+    if watts is not None:
+        again["metrics"] |= {"watts": watts, "epoch_joules": watts * again["metrics"]["epoch_seconds"]}
+    for name, value in again["metrics"].items():
+        if not same(record["metrics"].get(name), value):
+            yield f"{name} is {record['metrics'].get(name)}, but {value} by its run"
+    more = sorted(record["metrics"].keys() - again["metrics"].keys())
+    if more:
+        yield f"{more[0]}: nothing in its run says so"
+    for name, values in again["series"].items():
+        if not all(map(same, record["series"].get(name, []), values)) or len(values) != len(record["series"][name]):
+            yield f"the series {name} is not that of its run"
+    if not same(record["seconds"], again["seconds"]):
+        yield f"{record['seconds']} s of measured work, but {again['seconds']} by its run"
 
 
 def same(a: float | None, b: float | None) -> bool:

@@ -1,5 +1,6 @@
 """Packs of real results: verified as they are, and caught where somebody has helped them along."""
 
+import argparse
 import dataclasses
 import gzip
 import json
@@ -16,6 +17,7 @@ import yaml
 from bench.__main__ import main
 from bench.harness import records
 from bench.publish import gallery, packed, verify
+from bench.publish import pack as pack_command
 from bench.publish.packed import Pack
 from mpinn.system.errors import UsageError
 from tests.command.commands import errors, run
@@ -194,7 +196,11 @@ DOCTORED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "time that did not pass": (first_host(seconds=0.001), "while 0.001 s passed"),
     "a short run": (first(wall_seconds=0.001), "s of measured work in 0.001 s"),
     "the future": (first(started="2999-01-01T00:00:00+00:00"), "measured in the future: 2999"),
-    "no time": (first(started="yesterday"), "which is no time"),
+    "no time": (first(started="yesterday"), "records that started at 'yesterday', which is no time"),
+    "no day": (
+        lambda one: one["sessions"][0].update(started="now"),
+        "sessions that started at 'now', which is no time",
+    ),
     "a copied repeat": (copied, "to the last digit"),
     "ranks": (first(ranks=7), "is not what the plan has"),
     "a seed": (first(seed=3), "is not what the plan has"),
@@ -323,12 +329,88 @@ def test_own_data_and_lost_runs_are_not_packed(measured: Path, tmp_path: Path) -
         assert ran.returncode == 2 and said in errors(ran.stderr)[0]
 
 
+@pytest.fixture(scope="module")
+def of_kernel(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """The pack of a program, which leaves no epochs."""
+    folder = tmp_path_factory.mktemp("kernel")
+    about = {"title": "Kernel", "program": "kernel_speed", "mpi": False, "options": {"turns": 2}}
+    (folder / "kernel.yml").write_text(yaml.safe_dump({**SUITE, "options": {}, "experiments": {"kernel": about}}))
+    for words in (["run", str(folder / "kernel.yml"), "--out", str(folder / "out")], ["pack", str(folder / "out")]):
+        ran = run([*BENCH, *words, *(["--out", str(folder / "x.gz")] if words[0] == "pack" else [])])
+        assert ran.returncode == 0, ran.stderr
+    content = packed.load(folder / "x.gz")
+    return dataclasses.replace(content, sessions=({**content.sessions[0], "commit": "0" * 40},))
+
+
+def times(name: str, factor: float) -> Callable[[dict[str, Any]], object]:
+    """A figure and its series, made so many times as large."""
+
+    def change(one: dict[str, Any]) -> None:
+        record = one["records"][0]
+        record["metrics"][name] *= factor
+        record["series"][name] = [factor * value for value in record["series"][name]]
+
+    return change
+
+
+def test_figures_of_a_program_are_the_medians_of_what_was_timed(of_kernel: Pack) -> None:
+    assert verify.check(of_kernel) == ([], [])
+    metrics = of_kernel.records[0]["metrics"]
+    assert metrics.keys() == of_kernel.records[0]["series"].keys() and metrics["native_by_bound"] > 1
+    found = verify.check(doctored(of_kernel, lambda one: one["records"][0]["series"].pop("bound_microseconds")))
+    assert "no figure of kernel_speed can be computed again from what is packed" in found.unknown
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda one: one["records"][0]["metrics"].update(native_microseconds=2.0), "native_microseconds is 2.0, but"),
+        (lambda one: one["records"][0]["series"].update(native_by_bound=[]), "makes no sense"),
+        (times("native_microseconds", 1e-3), "no core learns an exemplar in less than 0.167"),
+        (times("native_by_bound", 0.3), "faster than the least that learning must do"),
+        (first(seconds=1e-3), "official: True, with 0.001 s"),
+    ],
+)
+def test_doctored_figures_of_a_program_are_refuted(
+    of_kernel: Pack, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    found = verify.check(doctored(of_kernel, change, chained=True))
+    assert found.verdict == verify.REFUTED and any(said in words for words in found.wrong), found
+
+
 def test_every_pack_of_the_gallery_stands_up() -> None:
     paths = sorted(gallery.PACKS.glob(f"*{packed.SUFFIX}"))
     assert paths
     for path in paths:
         found = verify.check(packed.load(path))
         assert found.verdict != verify.REFUTED, (path, found.wrong)
+
+
+def on(day: str, pack: Pack, price: str | None = None) -> Pack:
+    """Return a pack as if it had been measured on another day."""
+    sessions = tuple({**one, "started": f"{day}T12:00:00+00:00"} for one in pack.sessions)
+    return dataclasses.replace(pack, sessions=sessions, price=price)
+
+
+def test_a_machine_that_was_measured_twice_has_a_history(pack: Pack, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.mpinn.json.gz" for name in ("later", "sooner")]
+    packed.save(paths[0], on("2026-11-25", pack, "45 EUR"))
+    packed.save(paths[1], on("2026-11-24", pack))
+    assert main(["gallery", *map(str, paths), "--out", str(tmp_path / "site")]) == 0
+    index = (tmp_path / "site/index.html").read_text()
+    assert f"Measured 2026-11-24 {'0' * 12}, 2026-11-25 {'0' * 12}." in index
+    assert "days since 2026-11-24" in index and 'data-value="45.0">45 EUR<' in index
+    assert main(["gallery", str(paths[0]), "--out", str(tmp_path / "alone")]) == 0
+    assert "Measured" not in (tmp_path / "alone/index.html").read_text()
+
+
+@pytest.mark.parametrize("price", ["45", "EUR 45", "-1 EUR", "1e3 EUR", "45 EUR<script>"])
+def test_a_price_is_an_amount_and_a_currency(pack: Pack, tmp_path: Path, price: str) -> None:
+    packed.save(tmp_path / "x.gz", dataclasses.replace(pack, price=price))
+    with pytest.raises(UsageError, match=r"price: expected"):
+        packed.load(tmp_path / "x.gz")
+    with pytest.raises(argparse.ArgumentTypeError, match="expected an amount and a currency"):
+        pack_command.price(price)
 
 
 def test_a_gallery_shows_what_is_true_and_says_what_it_leaves_out(
@@ -346,6 +428,7 @@ def test_a_gallery_shows_what_is_true_and_says_what_it_leaves_out(
     assert "A small suite" in page and "It works: all 4 results are right." in page
     (row,) = [line for line in index.splitlines() if 'href="good.html"' in line]
     numbers = gallery.speeds(gallery.as_run(pack))
-    assert numbers["one"] and numbers["all"] and numbers["speedup"] == pytest.approx(numbers["one"] / numbers["all"])
-    assert numbers["joules"] and numbers["rate"] == pytest.approx(20 * numbers["joules"])
+    assert numbers["one"] and numbers["all"] and numbers["speedup"]
+    assert numbers["all"] == pytest.approx(numbers["speedup"] * numbers["one"])
+    assert numbers["joules"] and numbers["all"] == pytest.approx(20 * numbers["joules"]) and numbers["watts"] == 20
     assert f'data-value="{numbers["all"]}"' in index[index.index(row) :].partition("</tr>")[0]
