@@ -8,7 +8,7 @@ from bench.analysis import results
 from bench.analysis.results import Run
 from bench.harness import statistics
 from bench.harness.records import VALID, Record
-from bench.harness.statistics import LEAST, Ratio
+from bench.harness.statistics import CHANCE, LEAST, Ratio
 from mpinn.system.errors import UsageError
 from mpinn.system.terminal import Table, show
 from mpinn.system.words import counted
@@ -16,7 +16,6 @@ from mpinn.system.words import counted
 # The metric by which a point is compared: the first that it has, or its first time.
 SPEEDS = ("epoch_seconds", "exemplar_microseconds")
 TIMES = ("s", "ms", "us")
-CHANCE = 0.05  # below it, corrected for the number of points, two runs differ
 
 
 class Pair(NamedTuple):

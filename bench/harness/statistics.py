@@ -9,6 +9,7 @@ import numpy as np
 
 RESAMPLES = 4000
 CONFIDENCE = 95.0  # percent
+CHANCE = 0.05  # that as much is there by chance, below which two runs differ
 LEAST = 3  # values that an interval needs
 SPLITS = 20_000  # of two samples, beyond which some at random stand for all
 UNSTABLE = 0.10  # width of an interval, relative to the ratio, from which a result is unstable

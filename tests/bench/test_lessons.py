@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from bench.programs import network
+from bench.programs import network, same
 from bench.programs.lessons.gradients import GRADIENTS
 from bench.programs.program import NotHereError
 from mpinn.merging.optimizers import OPTIMIZERS
@@ -44,6 +45,24 @@ def test_communication(tmp_path: Path, ranks: int) -> None:
         assert metrics[f"{name}_microseconds"] > 0
     if ranks > 1:
         assert min(metrics[f"allreduce_float64_{count}_microseconds"] for count in (64, 262144)) > 0
+
+
+def test_two_runs_of_the_same_code(tmp_path: Path) -> None:
+    metrics = measured(tmp_path, "same", "--comparisons", "2", ranks=2)["metrics"]
+    assert metrics["comparisons"] == 2 and metrics["differ_one_after_another_percent"] in (0, 50, 100)
+    ran = run([sys.executable, "-m", "bench.programs.same", "--repeats", "4"])
+    assert errors(ran.stderr) == ["mpinn: error: --repeats 4: runs of fewer than 5 can never differ"]
+
+
+def test_runs_of_the_same_code_seldom_differ_in_turns_and_do_where_speed_wanders() -> None:
+    spent = np.random.default_rng(1).uniform(0.9, 1.1, (400, 12, 3))
+    turns, row = (range(0, 12, 2), range(1, 12, 2)), (range(6), range(6, 12))
+    assert 0 < same.share(spent, *turns) < 7 and 0 < same.share(spent, *row) < 7
+    wandering = spent * np.linspace(1, 2, 12)[:, None]
+    assert same.share(wandering, *row) == 100 and same.share(wandering, *turns) < 7
+    slower = spent.copy()
+    slower[:, 1::2, 2] *= 1.3  # one point of B
+    assert same.share(slower, *turns) == 100
 
 
 def test_merges_between_hosts_need_several() -> None:
