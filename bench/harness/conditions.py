@@ -161,6 +161,7 @@ def between(before: Reading, after: Reading, samples: list[Reading], own_seconds
     temperatures = [one["temperature_c"] for one in all_readings if one["temperature_c"] is not None]
     throttles = [one["throttle_count"] for one in (before, after)]
     clock, source = clock_between(before, after, samples)
+    used, meter = joules(before, after, samples, seconds)
     return {
         "host": before["host"],
         "seconds": seconds,
@@ -180,7 +181,8 @@ def between(before: Reading, after: Reading, samples: list[Reading], own_seconds
         "undervoltage": sorted({word for one in all_readings for word in one["undervoltage"]}),
         "memory_available_mib": min(one["memory_available_mib"] or 0 for one in all_readings) or None,
         "swapped_pages": after["swapped_pages"] - before["swapped_pages"],
-        "joules": joules(before, after, samples, seconds),
+        "joules": used,
+        "meter": meter,
     }
 
 
@@ -197,13 +199,13 @@ def clock_between(before: Reading, after: Reading, samples: list[Reading]) -> tu
     return (sum(sampled) / len(sampled), "sampled") if sampled else (None, None)
 
 
-def joules(before: Reading, after: Reading, samples: list[Reading], seconds: float) -> float | None:
-    """Return the energy used: RAPL's counters of all packages, or INA sensors sampled; None without a meter."""
+def joules(before: Reading, after: Reading, samples: list[Reading], seconds: float) -> tuple[float | None, str | None]:
+    """Return the energy used, and its meter: RAPL's counters of all packages, or INA sensors sampled; None without."""
     if before["energy_uj"] and before["energy_uj"].keys() == after["energy_uj"].keys():
         pairs = [(*before["energy_uj"][zone], after["energy_uj"][zone][0]) for zone in before["energy_uj"]]
-        return sum((end - start) % (wraps + 1) for start, wraps, end in pairs) / 1e6
+        return sum((end - start) % (wraps + 1) for start, wraps, end in pairs) / 1e6, "rapl"
     sampled = [one["power_uw"] for one in samples if one["power_uw"] is not None]
-    return sum(sampled) / len(sampled) / 1e6 * seconds if sampled else None
+    return (sum(sampled) / len(sampled) / 1e6 * seconds, "ina") if sampled else (None, None)
 
 
 def glance() -> Reading:

@@ -266,9 +266,18 @@ def read(place: Place, point: Point, left: dict[str, Any], hosts: list[dict[str,
     what = of_training(left, min(place.suite.warm_up, len(left["epochs"]) - 1))
     watts = power(hosts) if place.watts is None else place.watts
     if watts is not None:
-        what["metrics"] |= {"watts": watts, "epoch_joules": watts * what["metrics"]["epoch_seconds"]}
-        what["units"] |= {"watts": "W", "epoch_joules": "J"}
+        what["metrics"] |= energy(what["metrics"], watts)
+        what["units"] |= {"watts": "W", "epoch_joules": "J", "exemplars_per_joule": "1/J"}
     return what
+
+
+def energy(metrics: dict[str, float], watts: float) -> dict[str, float]:
+    """Return what training at a power comes to."""
+    return {
+        "watts": watts,
+        "epoch_joules": watts * metrics["epoch_seconds"],
+        "exemplars_per_joule": metrics["exemplars_per_second"] / watts,
+    }
 
 
 def power(hosts: list[dict[str, Any]]) -> float | None:

@@ -127,8 +127,16 @@ def record(content: Any) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What a plan has beside suite and profile, and reports look at."""
+
+    OPEN = True
+    watts: float | None = entry("of the machine, as stated", least=0, most=1e9, unit="W", default=None)
+
+
 def plan(content: Any) -> dict[str, Any]:
-    """Return suite and profile of a plan, with names that may name files. Raises UsageError."""
+    """Return suite, profile and stated watts of a plan, with names that may name files. Raises UsageError."""
     if not isinstance(content, dict) or not isinstance(content.get("suite"), dict):
         raise UsageError("suite: expected a mapping ('key: value' lines)")
     about = dict(content["suite"])
@@ -146,7 +154,7 @@ def plan(content: Any) -> dict[str, Any]:
         machine = plain(profile.parse(content.get("profile")))
     except UsageError as error:
         raise UsageError(f"profile.{error}") from None
-    return {"suite": described, "profile": machine}
+    return {"suite": described, "profile": machine, "watts": read(Stated, content).watts}
 
 
 def listed(content: Any, key: str) -> list[Any]:

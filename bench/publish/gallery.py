@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.analysis import results
-from bench.analysis.results import Run
+from bench.analysis.results import Row, Run
 from bench.harness.estimate import EXEMPLARS
 from bench.publish import packed, verify
 from bench.publish.packed import SUFFIX, Pack
@@ -128,8 +128,7 @@ def speeds(run: Run) -> dict[str, float | None]:
         if own:
             last = max(own, key=lambda one: one.x)
             one, rate = (EXEMPLARS / point.row.spread.median for point in (own[0], last))
-            known = last.row.records[0]["metrics"].get("watts")
-            watts = float(np.median(last.row.values("watts"))) if known else None
+            watts = middle(last.row, "watts")
             return {
                 "one": one,
                 "all": rate,
@@ -139,6 +138,11 @@ def speeds(run: Run) -> dict[str, float | None]:
                 "joules": rate / watts if watts else None,
             }
     return {}
+
+
+def middle(row: Row, metric: str) -> float | None:
+    found = row.values(metric)
+    return float(np.median(found)) if len(found) else None
 
 
 def published() -> list[Entry]:

@@ -29,11 +29,10 @@ SESSION = ("started", "processor", "architecture", "system", "memory_mib", "mpin
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a pack's plan has beside suite and profile."""
+    """What a pack's plan has beside that of a result directory."""
 
     OPEN = True
     hosts: int = entry("that took part", least=1, most=2**20)
-    watts: float | None = entry("of the machine, as stated", least=0, most=1e9, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +77,7 @@ def load(path: Path) -> Pack:
                     plain(read(Training, {"status": "", "environment": record["environment"], **run}))
             except UsageError as error:
                 raise UsageError(f"records[{number}]: {error}") from None
-        about = {"suite": told["suite"], "profile": known(told["profile"]), "hosts": plan.hosts, "watts": plan.watts}
+        about = {"suite": told["suite"], "profile": known(told["profile"]), "hosts": plan.hosts, "watts": told["watts"]}
         return replace(pack, plan=about, sessions=tuple(sessions))
     except (UsageError, ValueError) as error:
         raise UsageError(f"{path}: no pack of bench: {error}") from None

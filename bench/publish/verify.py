@@ -178,10 +178,10 @@ def figures(pack: Pack, record: dict[str, Any], run: dict[str, Any]) -> Iterator
     hosts = [{"joules": None, **host} for host in record["hosts"]]
     watts = measure.power(hosts) if pack.plan["watts"] is None else pack.plan["watts"]
     if watts is not None:
-        again["metrics"] |= {"watts": watts, "epoch_joules": watts * again["metrics"]["epoch_seconds"]}
+        again["metrics"] |= measure.energy(again["metrics"], watts)
     for name, value in again["metrics"].items():
-        if not same(record["metrics"].get(name), value):
-            yield f"{name} is {record['metrics'].get(name)}, but {value} by its run"
+        if name in record["metrics"] and not same(record["metrics"][name], value):
+            yield f"{name} is {record['metrics'][name]}, but {value} by its run"
     more = sorted(record["metrics"].keys() - again["metrics"].keys())
     if more:
         yield f"{more[0]}: nothing in its run says so"

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from bench.analysis import results
-from bench.analysis.results import Run, Scaled
+from bench.analysis.results import Row, Run, Scaled
 from bench.harness.records import DEGRADED, INVALID
-from bench.report.cells import label
+from bench.report.cells import label, number
 from mpinn.system.words import counted
+
+METERS = {"rapl": "of the processor, without memory and power supply", "ina": "of the board, by its sensors"}
 
 
 def title(run: Run) -> str:
@@ -50,13 +53,26 @@ def speed(run: Run) -> str:
             seconds, ranks = best.row.spread.median, counted(best.row.records[0]["ranks"], "rank")
             return (
                 f"On {ranks} an epoch takes {seconds:.3g} s, {best.speedup.value:.2f} times as fast as on one: "
-                f"efficiency {best.efficiency:.0%}."
+                f"efficiency {best.efficiency:.0%}.{energy(run, best.row)}"
             )
     for experiment, about in run.plan["suite"]["experiments"].items():
         for metric in [name for figure in about.get("figures", []) for name in figure.get("y", [])]:
             for row in results.rows(run.records, experiment, metric):
                 return f"{about['title']}: {label(metric)} {row.spread.median:.3g}."
     return ""
+
+
+def energy(run: Run, row: Row) -> str:
+    """Say what an epoch costs, and what was measured of it; nothing where that is not known."""
+    joules, rates = row.values("epoch_joules"), row.values("exemplars_per_joule")
+    if not len(joules) or not len(rates):
+        return ""
+    meters = {host.get("meter") for record in row.records for host in record["hosts"]}
+    stated = run.plan.get("watts")
+    how = (
+        f"at {stated:g} W, as stated" if stated else " and ".join(METERS[one] for one in sorted(meters & METERS.keys()))
+    )
+    return f" It takes {number(median(joules))} J ({how}): {number(median(rates))} exemplars a joule."
 
 
 def with_a_core_each(run: Run, curve: Sequence[Scaled]) -> Scaled | None:
@@ -69,7 +85,8 @@ def trust(run: Run) -> str:
     """Say what is to be held against the figures."""
     disturbed = Counter(record["verdict"] for record in run.records)[DEGRADED]
     short = sum(not record["official"] for record in run.records)
-    doubts = [f"{disturbed} of {len(run.records)} results were disturbed (DEGRADED)"] if disturbed else []
+    were = "was" if disturbed == 1 else "were"
+    doubts = [f"{disturbed} of {len(run.records)} results {were} disturbed (DEGRADED)"] if disturbed else []
     doubts += [f"{short} {'is' if short == 1 else 'are'} too short to be official"] if short else []
     if doubts:
         return f"But {' and '.join(doubts)}."

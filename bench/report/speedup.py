@@ -50,8 +50,9 @@ def table(curve: list[Scaled], x: str, metric: str, note: str) -> Part:
     found = [one for point in curve for one in point.row.records]
     clocked = any(host["clock_mhz"] for one in found for host in one["hosts"])
     metered = any("epoch_joules" in one["metrics"] for one in found)
-    columns = [label(x), label(metric), "speedup", "95% interval", "efficiency", "lowest", "highest"]
-    columns += ["clock, MHz"] * clocked + ["joules an epoch"] * metered
+    certain = any(one.speedup.known for one in curve if one.x != 1)
+    columns = [label(x), label(metric), "speedup", *["95% interval"] * certain, "efficiency", "lowest", "highest"]
+    columns += ["clock, MHz"] * clocked + ["joules an epoch", "exemplars a joule"] * metered
     rows = []
     for one in curve:
         interval = f"{one.speedup.low:.2f} to {one.speedup.high:.2f}" if one.x != 1 and one.speedup.known else ""
@@ -60,12 +61,13 @@ def table(curve: list[Scaled], x: str, metric: str, note: str) -> Part:
             Cell(str(one.x)),
             cell(one.row, one.row.spread.median),
             cell(one.row, one.speedup.value, ".2f"),
-            Cell(interval, one.row.records),
+            *[Cell(interval, one.row.records)] * certain,
             cell(one.row, one.efficiency, ".0%"),
             cell(one.row, one.row.spread.min),
             cell(one.row, one.row.spread.max),
         ]
-        row += [clock_cell(one.row)] * clocked + [median_cell(one.row, "epoch_joules")] * metered
+        row += [clock_cell(one.row)] * clocked
+        row += [median_cell(one.row, name) for name in ("epoch_joules", "exemplars_per_joule")] * metered
         rows.append([*row, Cell(", ".join(notes + remarks(one.row)))])
     return Part([*columns, ""], rows, note)
 

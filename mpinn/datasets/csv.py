@@ -94,8 +94,8 @@ def parse_values(lines: list[str]) -> np.ndarray:
 
 
 def parse(lines: list[str], kind: type[np.generic]) -> np.ndarray:
-    """Return numbers between commas, (n, columns). Raises ValueError."""
-    if not any(lines):
+    """Return numbers between commas, (n, columns), of n lines. Raises ValueError."""
+    if not all(map(str.strip, lines)):  # NumPy would leave those out
         raise ValueError
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # older NumPy reads 1.5 as 1, and only warns

@@ -48,8 +48,25 @@ def test_a_wrong_result_is_the_first_thing_said_and_no_speed_of_it() -> None:
 def test_what_was_disturbed_or_too_short_is_said() -> None:
     found = run(measured(1, 1.0, verdict="DEGRADED"), measured(2, 0.6, official=False), measured(2, 0.6, repeat=1))
     assert answer.sentences(found, None)[-1] == (
-        "But 1 of 3 results were disturbed (DEGRADED) and 1 is too short to be official."
+        "But 1 of 3 results was disturbed (DEGRADED) and 1 is too short to be official."
     )
+
+
+@pytest.mark.parametrize(
+    ("watts", "meter", "how"),
+    [
+        (20.0, None, "at 20 W, as stated"),
+        (None, "rapl", "of the processor, without memory and power supply"),
+        (None, "ina", "of the board, by its sensors"),
+    ],
+)
+def test_what_an_epoch_costs_is_said_with_what_was_measured(watts: float | None, meter: str | None, how: str) -> None:
+    power = {"watts": 20.0, "exemplars_per_joule": 5000.0, "epoch_joules": 12.0, "epoch_seconds": 0.6}
+    hosts = [RECORD["hosts"][0] | {"meter": meter}] if RECORD["hosts"] else [{"meter": meter}]
+    found = run(measured(1, 1.0), measured(2, 0.6, metrics=power, hosts=hosts))
+    found.plan["watts"] = watts
+    assert answer.speed(found).endswith(f"efficiency 83%. It takes 12 J ({how}): 5,000 exemplars a joule.")
+    assert "J (" not in answer.speed(run(measured(1, 1.0), measured(2, 0.6)))
 
 
 @pytest.mark.parametrize("figures", [({"kind": "table", "y": ["nothing", "native_microseconds"]},)])

@@ -70,6 +70,7 @@ def test_a_record_has_what_is_needed_to_trust_it(measured: Path) -> None:
         assert one["verdict"] in ("VALID", "DEGRADED"), one["reasons"]
         assert one["metrics"]["epoch_seconds"] > 0 and set(one["metrics"]) == set(one["units"])
         assert one["metrics"]["epoch_joules"] == pytest.approx(15 * one["metrics"]["epoch_seconds"])
+        assert one["metrics"]["exemplars_per_joule"] == pytest.approx(one["metrics"]["exemplars_per_second"] / 15)
         shares = [one["metrics"][f"{name}_percent"] for name in ("think", "train", "merge", "wait")]
         assert sum(shares) == pytest.approx(100)
         assert one["environment"]["ranks"] == one["ranks"]

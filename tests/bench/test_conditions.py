@@ -203,6 +203,7 @@ def test_two_readings_come_to_what_happened_between_them() -> None:
         "memory_available_mib": 300,
         "swapped_pages": 7,
         "joules": pytest.approx(7.0, rel=1e-9),  # b wrapped
+        "meter": "rapl",
     }
 
 
@@ -234,8 +235,8 @@ def test_the_clock_is_that_of_the_fastest_policy_and_of_the_time_between() -> No
 def test_power_is_sampled_where_no_counter_is_there_at_both_ends() -> None:
     sampled = [reading(power_uw=4_000_000), reading(), reading(power_uw=2_000_000)]
     counted = reading(energy_uj={"a": [0, 9]})
-    assert conditions.joules(counted, reading(), sampled, 10.0) == 30.0
-    assert conditions.joules(reading(), counted, sampled, 10.0) == 30.0
+    assert conditions.joules(counted, reading(), sampled, 10.0) == (30.0, "ina")
+    assert conditions.joules(reading(), counted, sampled, 10.0) == (30.0, "ina")
 
 
 def between(tmp_path: Path, after: dict[str, object], own: float | None = 0.0, seconds: float = 10.0) -> dict[str, Any]:
@@ -264,16 +265,18 @@ def test_energy_counters_wrap_and_ina_sensors_are_sampled(tmp_path: Path) -> Non
         write(board(tmp_path / "a"), {f"{rapl}/energy_uj": 900, f"{rapl}/max_energy_range_uj": 999})
     )
     second = conditions.reading(write(board(tmp_path / "a"), {f"{rapl}/energy_uj": 100}))
-    assert conditions.between(first, second, [], 0.0)["joules"] == pytest.approx(200e-6)
+    found = conditions.between(first, second, [], 0.0)
+    assert found["joules"] == pytest.approx(200e-6) and found["meter"] == "rapl"
     sensor = "sys/class/hwmon/hwmon1"
     sampled = conditions.reading(
         write(board(tmp_path / "b"), {f"{sensor}/name": "ina226", f"{sensor}/power1_input": 4000000})
     )
     plain = conditions.reading(board(tmp_path / "c"))
-    assert conditions.between(plain, plain | {"monotonic": plain["monotonic"] + 3}, [sampled], 0.0)[
-        "joules"
-    ] == pytest.approx(12)
-    assert conditions.between(plain, plain | {"monotonic": plain["monotonic"] + 3}, [], 0.0)["joules"] is None
+    later = plain | {"monotonic": plain["monotonic"] + 3}
+    found = conditions.between(plain, later, [sampled], 0.0)
+    assert found["joules"] == pytest.approx(12) and found["meter"] == "ina"
+    found = conditions.between(plain, later, [], 0.0)
+    assert found["joules"] is None and found["meter"] is None
 
 
 CLOCKS = {f"{CPU}/cpufreq/policy{p}/stats/time_in_state": "480000 2000\n1800000 5000" for p in (0, 4)}

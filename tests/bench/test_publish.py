@@ -107,7 +107,7 @@ def faster(one: dict[str, Any], factor: float = 0.5) -> None:
     record = one["records"][0]
     result = packed.training(one["runs"][0], record)
     again = verify.measure.of_training(result, 1)
-    watts = {"watts": 20.0, "epoch_joules": 20.0 * again["metrics"]["epoch_seconds"]}
+    watts = verify.measure.energy(again["metrics"], 20.0)
     record.update(metrics=again["metrics"] | watts, series=again["series"], seconds=again["seconds"])
 
 

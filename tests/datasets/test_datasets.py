@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mpinn.datasets import Dataset, bounded, csv, load, load_images, mnist
@@ -743,6 +743,8 @@ def test_nearly_good_files_give_a_data_set_or_one_line(content: Files) -> None:
 
 
 @settings(max_examples=200)
+@example([["0"], ["", "0"]])
+@example([["0"], ["\t", "0"]])
 @given(
     st.lists(
         st.lists(st.sampled_from(["0", "7", "255", "256", "65536", "", " 3 ", "1.5", "?"]), max_size=4),
