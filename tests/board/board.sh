@@ -5,7 +5,7 @@
 #   board.sh up        boot a fresh copy of it; user admin may sudo, by DIR/key at 127.0.0.1:2222, host key in DIR/known_hosts
 #   board.sh down      pull the plug
 # Needs root and debootstrap, qemu-user-static, binfmt-support, qemu-system-arm, e2fsprogs, cpio, openssh-client.
-# BOARD_DIR (default /var/tmp/mpinn-board) keeps the card.
+# BOARD_DIR (default /var/tmp/mpinn-board) keeps the card, and the tests' results.
 set -euo pipefail
 
 D=${BOARD_DIR:-/var/tmp/mpinn-board}
