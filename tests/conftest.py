@@ -16,10 +16,13 @@ from mpinn.parallel.launched import launched
 
 MPI_TESTS = Path(__file__).parent / "mpi"
 NAMED_TESTS = [Path(__file__).parent / name for name in ("processors", "deployment", "browser", "simgrid", "board")]
-hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is slow
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=3000)
-hypothesis.settings.register_profile(  # a counterexample is enough, and the same ones each time
-    "mutants", deadline=None, derandomize=True, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
+# No deadline: a busy machine is slow. The same examples each time, so that what was green stays so, but when exploring.
+ALWAYS = hypothesis.settings(deadline=None, derandomize=True)
+hypothesis.settings.register_profile("any machine", ALWAYS)
+hypothesis.settings.register_profile("thorough", ALWAYS, max_examples=3000)
+hypothesis.settings.register_profile("exploring", deadline=None, max_examples=1000)
+hypothesis.settings.register_profile(  # a counterexample is enough
+    "mutants", ALWAYS, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machine"))
 for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):

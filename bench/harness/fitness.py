@@ -47,25 +47,25 @@ def check(asked: argparse.Namespace) -> int:
 def findings(profile: Profile, root: Path = Path("/")) -> list[Finding]:
     """Return what there is to say of the machine whose /proc and /sys lie under `root`, read now."""
     now = conditions.glance() if root == Path("/") else conditions.reading(root)
-    always = [busy(now), memory(now, profile, root), offline(now), *clocks(now)]
+    always = [busy(now, root), memory(now, profile, root), offline(now), *clocks(now)]
     return always + [finding for finding in (heat(now, profile), throttling(now), supply(now)) if finding]
 
 
-def busy(now: dict[str, Any]) -> Finding:
+def busy(now: dict[str, Any], root: Path) -> Finding:
     """Judge what runs beside."""
     load, used = now["load"], now.get("busy_now")
     said = f"load {load:.2f}" + ("" if used is None else f", {used:.1f} CPUs busy")
-    others = strangers()
+    others = strangers(root)
     if others:
         said += f", processes of {', '.join(others)} running"
     much = used is not None and used > OTHERS
     return Finding("load", said, "stop what else runs (top shows it)" if much or others else "")
 
 
-def strangers() -> list[str]:
+def strangers(root: Path) -> list[str]:
     """Return the user numbers, other than this one's and root's, that have a process running at this moment."""
     found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
+    for folder in (root / "proc").glob("[0-9]*"):
         state = text(folder / "stat").rpartition(")")[2].split()[:1]
         try:
             owner = folder.stat().st_uid

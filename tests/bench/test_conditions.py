@@ -392,6 +392,19 @@ def test_reasons_name_the_host_where_there_are_several(tmp_path: Path) -> None:
     assert reasons == ["pi1: 91 degrees Celsius, the clock is lowered from 80: cool it better"]
 
 
+def test_a_process_of_another_user_disturbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = write(board(tmp_path), {"proc/77/stat": "77 (a b) R 1 77", "proc/78/stat": "78 (c) S 1 78"})
+    if os.getuid() == 0:
+        for number in (77, 78):
+            os.chown(tree / f"proc/{number}", 1234, 1234)
+    owner = (tree / "proc/77").stat().st_uid
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    load = fitness.findings(PI, tree)[0]
+    assert load.found == f"load 0.10, processes of user {owner} running" and load.cure
+    (tree / "proc/77/stat").write_text("77 (a b) S 1 77")
+    assert not fitness.findings(PI, tree)[0].cure
+
+
 def test_a_quiet_board_is_fit(tmp_path: Path) -> None:
     found = fitness.findings(PI, board(tmp_path))
     assert [one.what for one in found] == ["load", "memory", "CPUs", "cluster 0", "cluster 1", "temperature"]
