@@ -35,12 +35,18 @@ def outcome(settings: Settings, state: RunState) -> str:
     """Return the status of a run that nothing has stopped."""
     if settings.target_accuracy is not None:
         return "target" if target_reached(settings, state) else "target-missed"
-    return "dead" if any(map(dead, state.epochs[-1:])) else "completed"
+    return "dead" if dead(state.epochs) else "completed"
 
 
-def dead(epoch: dict[str, Any]) -> bool:
-    """Return whether an epoch, as it stands in the result, left a network that gives every exemplar the same class."""
-    return epoch.get("classes_named") == 1
+def dead(epochs: list[dict[str, Any]]) -> str:
+    """Return what shows, after these epochs as they stand in the result, that nothing is learned; else an empty text."""
+    last = epochs[-1] if epochs else {}
+    if last.get("classes_named") == 1:
+        return "all exemplars are given the same class"
+    known = (last.get("train_accuracy") or 100.0) < 100
+    if known and len(epochs) > 1 and last["weights_sha256"] == epochs[-2]["weights_sha256"]:
+        return "no weight has changed in this epoch"
+    return ""
 
 
 def cure(settings: Settings) -> str:

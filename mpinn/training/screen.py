@@ -145,7 +145,7 @@ class Screen:
         self.bar: terminal.Bar | None = None
         self.drawn = 0.0  # when the bar was, by time.monotonic
         self.saved: Path | None = None  # the last snapshot
-        self.dead = False  # after the last epoch
+        self.dead = ""  # what shows it, after the last epoch
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -155,11 +155,11 @@ class Screen:
                 self.draw_bar(epoch, rounds)
             case RoundsEnded() | RunFailed():
                 self.remove_bar()
-            case EpochEnded(row=row, exemplars=exemplars):
+            case EpochEnded(state, row, exemplars):
                 self.say(row_of(row, exemplars))
-                if goals.dead(row) and not self.dead:
-                    self.say(f"training is dead: all exemplars are given the same class; {goals.cure(self.settings)}")
-                self.dead = goals.dead(row)
+                before, self.dead = self.dead, goals.dead(state.epochs)
+                if self.dead and not before:
+                    self.say(f"training is dead: {self.dead}; {goals.cure(self.settings)}")
             case Saved(path):
                 self.saved = path
             case WentBack(why=why):

@@ -54,3 +54,26 @@ def test_a_run_that_is_at_its_end_says_what_would_change_that(given: dict[str, A
     state.epoch, state.epochs = epochs + 1, [row(epoch, 80, 80) for epoch in range(1, epochs + 1)]
     said = goals.nothing_left(asked, state)
     assert goals.finished(asked, state) is bool(why) and why in said and bool(said) is bool(why)
+
+
+A, B = "a" * 64, "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"),
+    [
+        ([], ""),
+        ([(50.0, 10, A)], ""),
+        ([(50.0, 10, A), (50.0, 10, B)], ""),
+        ([(9.7, 1, A)], "same class"),
+        ([(9.7, 1, A), (12.0, 2, B)], ""),
+        ([(50.0, 10, A), (50.0, 10, A)], "no weight has changed"),
+        ([(50.0, 10, A), (50.0, 10, A), (50.0, 10, B)], ""),
+        ([(100.0, 10, A), (100.0, 10, A)], ""),  # nothing is left to learn
+        ([(None, None, A), (None, None, A)], ""),  # not evaluated
+    ],
+)
+def test_what_shows_that_nothing_is_learned(epochs: list[tuple[float | None, int | None, str]], said: str) -> None:
+    keys = ("train_accuracy", "classes_named", "weights_sha256")
+    found = goals.dead([dict(zip(keys, one, strict=True)) for one in epochs])
+    assert said in found and bool(found) is bool(said)

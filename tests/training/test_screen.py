@@ -75,8 +75,9 @@ def test_a_row_without_an_evaluation(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_dead_training_is_said_once_and_again_where_it_died_again(capsys: pytest.CaptureFixture[str]) -> None:
     screen = Screen(SETTLED, {}, (), START, silent=lambda: False)
-    for named in (1, 1, 10, 1):
-        screen(EpochEnded(STATE, ROW | {"classes_named": named}, 60000, save=False))
+    epochs = [ROW | {"classes_named": named, "weights_sha256": "0" * 64} for named in (1, 1, 10, 1)]
+    for count, row in enumerate(epochs, start=1):
+        screen(EpochEnded(dataclasses.replace(STATE, epochs=epochs[:count]), row, 60000, save=False))
     lines = capsys.readouterr().out.splitlines()
     told = [place for place, line in enumerate(lines) if line.startswith("training is dead: all exemplars")]
     assert told == [1, 5] and "lower --learning-rate (now 0.8)" in lines[1]
