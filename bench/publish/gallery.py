@@ -197,7 +197,7 @@ def index(entries: Sequence[Entry]) -> str:
     return template.render(
         entries=entries,
         histories=histories(entries),
-        columns=COLUMNS,
+        columns={name: words for name, words in COLUMNS.items() if any(one.numbers.get(name) for one in entries)},
         number=number,
         script=script,
         digest=digest,

@@ -103,9 +103,9 @@ stop() { # node$1; its connections are not closed
     ip netns del "mpinn-node$1" 2>/dev/null || true
 }
 
-shape() { # node$1, RATE
+shape() { # node$1, RATE: in a bucket so small that nothing is let through faster
     ip netns exec "mpinn-node$1" tc qdisc del dev eth0 root 2>/dev/null || true
-    [ "$2" = free ] || ip netns exec "mpinn-node$1" tc qdisc add dev eth0 root tbf rate "$2" burst 64kb latency 200ms
+    [ "$2" = free ] || ip netns exec "mpinn-node$1" tc qdisc add dev eth0 root tbf rate "$2" burst 4kb latency 200ms
 }
 
 up() {
