@@ -32,7 +32,7 @@ def compared(name: str) -> Iterator[tuple[bool, str]]:
     """Yield for each number of an exercise whether it is in its range, and a line that says so."""
     for number in exercises.read(exercises.COURSE / f"{name}.md").numbers:
         value = measured(number)
-        text = f"{number.what}: {value:.3g} ({number.least:g} to {number.most:g}; {number.here.strip()} in the course)"
+        text = f"{number.what}: {value:.4g} ({number.least:g} to {number.most:g}; {number.here.strip()} in the course)"
         yield number.least - ROUNDED <= value <= number.most + ROUNDED, text
 
 

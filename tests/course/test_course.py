@@ -29,6 +29,7 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
     if os.geteuid() != 0:
         pytest.fail("the exercises for a cluster need root here: their hosts are namespaces of this machine")
     with cluster(tmp_path_factory.mktemp("control"), HOSTS) as control:
+        control.well("deploy.yml")
         yield control
 
 
@@ -60,7 +61,7 @@ def tried(path: Path, control: Control | None) -> None:
         if not wrong:
             break
         if control:
-            given(Command("board", "rm -rf ~/course", ""), control)
+            given(Command("board", "rm -rf ~/course", ""), control)  # where the results are first
     assert wrong == []
     assert [figure.name for figure in exercise.figures if not exercises.made(figure).exists()] == []
 
@@ -76,21 +77,22 @@ def give(commands: list[Command], control: Control | None) -> None:
 
 def given(command: Command, control: Control | None) -> tuple[int, str]:
     """Run a command where its prompt says; return its exit status and what it printed."""
-    line = ["bash", "-c", command.text]
-    environment = dict(os.environ)
-    if control:
+    line, where, environment = ["bash", "-c", command.text], CHECKOUT, dict(os.environ)
+    if command.where:
+        assert control, f"{command.text}: is for a cluster"
+    if command.where == "board":
+        line = [str(SCRIPT), "in", HOSTS[0], "su", "-", "mpinn", "-c", ON_BOARD + command.text]
+    elif command.where == "ansible" and control:
+        line, where = [str(SCRIPT), "ctl", *line], CHECKOUT / "ansible"
         environment |= {
             "HOME": str(control.home),
             "ANSIBLE_INVENTORY": str(control.inventory),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": f"{control.home}/ssh",
         }
-        line = [str(SCRIPT), "ctl", *line]
-        if command.where == "board":
-            line = [str(SCRIPT), "in", HOSTS[0], "su", "-", "mpinn", "-c", ON_BOARD + command.text]
     done = subprocess.run(
         line,
-        cwd=CHECKOUT / "ansible" if command.where == "ansible" else CHECKOUT,
+        cwd=where,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
