@@ -39,7 +39,7 @@ def outcome(settings: Settings, state: RunState) -> str:
 
 
 def dead(epochs: list[dict[str, Any]]) -> str:
-    """Return what shows, after these epochs as they stand in the result, that nothing is learned; else an empty text."""
+    """Return what shows, after epochs as they stand in the result, that nothing is learned; else an empty text."""
     last = epochs[-1] if epochs else {}
     if last.get("classes_named") == 1:
         return "all exemplars are given the same class"
