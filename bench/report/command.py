@@ -7,6 +7,7 @@ from typing import Any
 from bench.analysis import results
 from mpinn.system import files
 from mpinn.system.errors import MpinnError, UsageError
+from mpinn.system.words import counted
 
 
 def add_parser(commands: Any) -> None:
@@ -25,7 +26,7 @@ def report(asked: argparse.Namespace) -> int:
     """Write the report; return the exit status. Raises UsageError, MpinnError."""
     out = asked.out or asked.directories[0]
     count = write(asked.directories, out)
-    print(f"{out / 'report.html'}, {out / 'report.md'} and {count} figures")
+    print(f"{out / 'report.html'}, {out / 'report.md'} and {counted(count, 'figure')}")
     return 0
 
 
