@@ -120,12 +120,12 @@ def entry(pack: Pack, run: Run, verdict: str, page: str) -> Entry:
 
 
 def speeds(run: Run) -> dict[str, float | None]:
-    """Return what the first experiment says that goes from one rank to more."""
+    """Return what the first experiment says that goes from one rank to more, as far as there are more cores."""
     cores = results.cores(run)
     for experiment in run.plan["suite"]["experiments"]:
         curve = results.scaling(run.records, experiment, "epoch_seconds", "ranks")
         own = [one for one in curve if one.row.records[0]["ranks"] <= cores]
-        if own:
+        if len(own) > 1 or (own and cores == 1):
             last = max(own, key=lambda one: one.x)
             one, rate = (EXEMPLARS / point.row.spread.median for point in (own[0], last))
             watts = middle(last.row, "watts")

@@ -392,6 +392,21 @@ def test_every_pack_of_the_gallery_stands_up() -> None:
         assert found.verdict != verify.REFUTED, (path, found.wrong)
 
 
+def test_one_rank_alone_is_no_speedup_but_on_one_core(pack: Pack) -> None:
+    def one_rank(one: dict[str, Any]) -> None:
+        kept = [n for n, record in enumerate(one["records"]) if record["ranks"] == 1]
+        for key in ("records", "runs"):
+            one[key] = [one[key][n] for n in kept]
+
+    def one_core(one: dict[str, Any]) -> None:
+        one_rank(one)
+        one["plan"]["profile"]["machine"]["allowed"] = "0"
+
+    assert gallery.speeds(gallery.as_run(doctored(pack, one_rank))) == {}
+    found = gallery.speeds(gallery.as_run(doctored(pack, one_core)))
+    assert found["one"] == found["all"] and found["speedup"] == 1
+
+
 def on(day: str, pack: Pack, price: str | None = None) -> Pack:
     """Return a pack as if it had been measured on another day."""
     sessions = tuple({**one, "started": f"{day}T12:00:00+00:00"} for one in pack.sessions)
