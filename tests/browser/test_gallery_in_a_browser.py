@@ -63,7 +63,7 @@ def test_chosen_machines_are_compared_with_the_first(page: webdriver.Chrome) -> 
     heading(page, "exemplars a second on one core").click()
     boxes = page.find_elements(By.CSS_SELECTOR, "tbody input")
     boxes[0].click()
-    boxes[-1].click()
+    boxes[1].click()  # the last ones may have no such number
     page.find_element(By.ID, "only").click()
     first, last = column(page, "exemplars a second on one core")
     number, ratio = last.split("\n")
