@@ -135,7 +135,7 @@ test-board: $(VENV)/.system-installed
 	set -x
 	python -m pytest --verbose tests/board
 
-# Every command of docs/course, and what should come out; the figures of that run are then put beside the documents.
+# Every command of docs/course, and what should come out. course-figures puts the figures of that run beside the documents.
 test-course: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x

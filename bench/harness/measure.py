@@ -281,8 +281,8 @@ def energy(metrics: dict[str, float], watts: float) -> dict[str, float]:
 
 
 def power(hosts: list[dict[str, Any]]) -> float | None:
-    """Return the mean power of all hosts, watts, where each has a meter."""
-    if any(host["joules"] is None for host in hosts):
+    """Return the mean power of all hosts, watts, where each has a meter that counts."""
+    if not all(host["joules"] for host in hosts):
         return None
     return sum(host["joules"] / host["seconds"] for host in hosts)
 

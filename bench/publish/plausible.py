@@ -11,6 +11,7 @@ from bench.prediction.model import PAPERS, weights_met
 FASTEST = 6e9 * 64  # floating-point operations a second of one core: 6 GHz, two fused steps of 16 floats
 OPERATIONS = 4  # an exemplar's at least, for each weight that it meets: forward and update
 ROUNDING = 1.001
+NOISE = 0.9  # of the bound, that an honest kernel on a noisy machine may seem to take; the least measured is 1.04
 LATER = timedelta(days=1)  # that a clock may be ahead
 MOST_WATTS = 1e6
 TIMES = ("epoch_seconds", "evaluate_seconds", "start_seconds")  # metrics that no two runs share to the last digit
@@ -36,7 +37,7 @@ def of_record(record: dict[str, Any]) -> Iterator[str]:
         if host.get("seconds", 0) * ROUNDING < record["seconds"]:
             yield f"{record['seconds']:.3g} s of measured work while {host.get('seconds', 0):.3g} s passed"
         joules = host.get("joules")
-        if joules is not None and not 0 < joules < MOST_WATTS * max(host["seconds"], 1e-9):
+        if joules is not None and not 0 <= joules < MOST_WATTS * max(host["seconds"], 1e-9):
             yield f"{joules:.3g} J in {host['seconds']:.3g} s"
 
 
@@ -48,7 +49,7 @@ def of_kernel(record: dict[str, Any]) -> Iterator[str]:
         if took is not None and took < least:
             yield f"{name} is {took:.3g}; no core learns an exemplar in less than {least:.3g}"
     beyond = record["metrics"].get("native_by_bound")
-    if beyond is not None and beyond < 1:
+    if beyond is not None and beyond < NOISE:
         yield f"native_by_bound is {beyond:.3g}: faster than the least that learning must do"
 
 

@@ -53,13 +53,18 @@ def speed(run: Run) -> str:
             seconds, ranks = best.row.spread.median, counted(best.row.records[0]["ranks"], "rank")
             return (
                 f"On {ranks} an epoch takes {seconds:.3g} s, {best.speedup.value:.2f} times as fast as on one: "
-                f"efficiency {best.efficiency:.0%}.{energy(run, best.row)}"
+                f"efficiency {best.efficiency:.0%}.{wanders(best)}{energy(run, best.row)}"
             )
     for experiment, about in run.plan["suite"]["experiments"].items():
         for metric in [name for figure in about.get("figures", []) for name in figure.get("y", [])]:
             for row in results.rows(run.records, experiment, metric):
                 return f"{about['title']}: {label(metric)} {row.spread.median:.3g}."
     return ""
+
+
+def wanders(point: Scaled) -> str:
+    """Say so where repeats differ too much for its speedup to be taken at its word."""
+    return " It is unstable: repeats differ by more than a tenth." if point.speedup.unstable else ""
 
 
 def energy(run: Run, row: Row) -> str:

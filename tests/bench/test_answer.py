@@ -38,6 +38,11 @@ def test_where_all_is_right_it_works_and_says_how_fast() -> None:
     ]
 
 
+def test_an_unstable_speedup_is_called_so() -> None:
+    found = run(measured(1, 1.0), measured(1, 1.3, repeat=1), measured(2, 0.5), measured(2, 0.51, repeat=1))
+    assert answer.speed(found).endswith("efficiency 114%. It is unstable: repeats differ by more than a tenth.")
+
+
 def test_a_wrong_result_is_the_first_thing_said_and_no_speed_of_it() -> None:
     found = run(measured(1, 1.0), measured(4, 0.1, verdict="INVALID"))
     said = answer.sentences(found, None)

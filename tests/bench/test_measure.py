@@ -94,4 +94,5 @@ def test_time_to_accuracy_leaves_out_no_epoch_and_no_level_reached_exactly() -> 
 
 def test_the_power_of_hosts_is_added_where_each_is_measured() -> None:
     assert measure.power([{"joules": 30.0, "seconds": 10.0}, {"joules": 50.0, "seconds": 10.0}]) == 8
-    assert measure.power([{"joules": 30.0, "seconds": 10.0}, {"joules": None, "seconds": 10.0}]) is None
+    for nothing in (None, 0.0):  # no meter, or one that stands still
+        assert measure.power([{"joules": 30.0, "seconds": 10.0}, {"joules": nothing, "seconds": 10.0}]) is None
