@@ -51,12 +51,12 @@ def main() -> int:
     for turn in order[: asked.turns * TURN * BATCH].reshape(asked.turns, TURN, BATCH):
         for name, kernel in kinds.items():
             for number, batch in enumerate(turn):
-                seconds = kernel.learner.learn(
+                done = kernel.learner.learn(
                     weights[name], digits.train_images, digits.train_labels, batch, weights[name]
                 )
                 after_one.setdefault(name, weights[name].copy())
                 if number:
-                    spent[name].append(sum(seconds))
+                    spent[name].append(done.think + done.train)
         if "native" in kinds:
             native = kinds["native"].learner
             for number, batch in enumerate(turn):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpinn.config.options import WEIGHTS, Options
-from mpinn.merging.optimizers import Hyper
+from mpinn.merging.optimizers import OPTIMIZERS, Hyper
 from mpinn.merging.rates import Plan
 from mpinn.model.network import Network
 
@@ -50,6 +50,11 @@ class Settings(Options):
     def hyper(self) -> Hyper:
         """The settings of the optimizer; 0 those that it has not."""
         return Hyper(self.momentum or 0.0, self.beta1 or 0.0, self.beta2 or 0.0, self.epsilon or 0.0)
+
+    @property
+    def compares_losses(self) -> bool:
+        """Whether the optimizer asks, after rounds of all exemplars, whether the loss has risen."""
+        return self.gradients and OPTIMIZERS[self.rule].compares
 
     @property
     def plan(self) -> Plan:

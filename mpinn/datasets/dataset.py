@@ -59,6 +59,11 @@ class Dataset:
         return lit
 
     @cached_property
+    def commonest_percent(self) -> float:
+        """How much of the training set is of its commonest class."""
+        return 100 * float(np.bincount(self.train_labels).max()) / len(self.train_labels)
+
+    @cached_property
     def fingerprint(self) -> str:
         """CRC-32 of the training images and labels, in hexadecimal: equal where a snapshot is of the same data."""
         return f"{zlib.crc32(self.train_labels.data, zlib.crc32(self.train_images.data)):08x}"

@@ -13,6 +13,7 @@ from mpinn.kernels.reference import Reference
 from mpinn.merging import sums
 from mpinn.merging.formats import Merger
 from mpinn.merging.term import Term
+from mpinn.model.losses import Learned
 from mpinn.model.network import Network
 from mpinn.system.errors import UsageError
 
@@ -31,7 +32,7 @@ class Learner(Protocol):
         exemplars: np.ndarray,
         learned: np.ndarray | Term,
         between: Callable[[], object] | None = None,
-    ) -> tuple[float, float]: ...
+    ) -> Learned: ...
 
     def gradient(
         self,
@@ -41,7 +42,7 @@ class Learner(Protocol):
         exemplars: np.ndarray,
         direction: np.ndarray | Term,
         between: Callable[[], object] | None = None,
-    ) -> tuple[float, float]: ...
+    ) -> Learned: ...
 
     def set_rate(self, learning_rate: float) -> None: ...
 

@@ -10,6 +10,7 @@ from mpinn.merging.sums import merge as merge
 from mpinn.merging.sums import move as move
 from mpinn.merging.sums import write as write
 from mpinn.merging.term import Term
+from mpinn.model.losses import Learned
 from mpinn.model.network import Network
 
 VECTORS: str  # which c/vectors.h chose
@@ -38,7 +39,7 @@ class Native:
         exemplars: np.ndarray,
         learned: np.ndarray | Term,
         between: Callable[[], object] | None = None,
-    ) -> tuple[float, float]: ...
+    ) -> Learned: ...
     def gradient(
         self,
         weights: np.ndarray,
@@ -47,6 +48,6 @@ class Native:
         exemplars: np.ndarray,
         direction: np.ndarray | Term,
         between: Callable[[], object] | None = None,
-    ) -> tuple[float, float]: ...
+    ) -> Learned: ...
     def bound(self, weights: np.ndarray, images: np.ndarray, exemplars: np.ndarray) -> float: ...
     def classify(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray: ...

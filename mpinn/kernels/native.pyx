@@ -8,6 +8,7 @@ import numpy as np
 
 from mpinn.merging.term import Term
 from mpinn.model.dropout import Drop
+from mpinn.model.losses import Learned
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -25,7 +26,7 @@ cdef extern from "c/kernel.h":
     void kernel_set_epoch(kernel *k, uint64_t seed, uint64_t epoch)
     int kernel_set_rate(kernel *k, double learning_rate, double a1, double a2)
     int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
-                     const int32_t *exemplars, size_t count, float *learned, double *spent,
+                     const int32_t *exemplars, size_t count, float *learned, double *spent, int64_t *lost,
                      int (*between)(void *) except -1, void *context) except? -1
     void kernel_give(kernel *k, void (*take)(void *, size_t, const float *, size_t) noexcept, void *context)
     void kernel_classify(kernel *k, const float *weights, const uint8_t *images, size_t count, int32_t *classes)
@@ -237,7 +238,7 @@ cdef class Native:
         """As `Reference.learn`; `think` and `train` share the time as they do at every 8th exemplar."""
         if len(exemplars) == 0:
             learned[:] = weights
-            return 0.0, 0.0
+            return Learned(0.0, 0.0, 0)
         return self.go_through(1, weights, images, labels, exemplars, learned, between)
 
     def gradient(self, const float[::1] weights, const uint8_t[:, ::1] images, const int32_t[::1] labels,
@@ -248,6 +249,7 @@ cdef class Native:
     cdef go_through(self, int stepping, const float[::1] weights, const uint8_t[:, ::1] images,
                     const int32_t[::1] labels, const int32_t[::1] exemplars, stored, between):
         cdef double spent[2]
+        cdef int64_t lost
         cdef float[::1] array
         cdef float *learned = NULL
         if not isinstance(stored, Term):
@@ -257,11 +259,11 @@ cdef class Native:
         if between is not None:
             function = call
         if kernel_learn(self.k, stepping, &weights[0], &images[0, 0], &labels[0], &exemplars[0], exemplars.shape[0],
-                        learned, spent, function, <void *>between):
+                        learned, spent, &lost, function, <void *>between):
             raise MemoryError
         if learned is NULL:
             self.give(stored)
-        return spent[0], spent[1]
+        return Learned(spent[0], spent[1], lost)
 
     cdef give(self, term):
         """Write a term of what was learned, part by part, while it is in the nearest cache."""

@@ -13,6 +13,7 @@ from mpinn.merging import sums
 from mpinn.merging.term import Term
 from mpinn.model import dropout
 from mpinn.model.dropout import Drop
+from mpinn.model.losses import Learned
 from mpinn.model.network import Network
 
 Array = np.ndarray
@@ -130,13 +131,13 @@ class Reference:
         exemplars: Array,
         learned: Array | Term,
         between: Callable[[], object] | None = None,
-    ) -> tuple[float, float]:
+    ) -> Learned:
         """Learn the exemplars, in their order, starting from `weights`; store the result in `learned`.
 
         weights, learned (parameters,) float32, possibly the same array; or `learned` is a term, which the result is
         made; images (n, pixels) uint8; labels (n,) int32; exemplars (batch,) int32, positions in images and labels.
         `between` is called now and then between exemplars; an error that it raises ends learning, with nothing stored.
-        Returns the seconds spent thinking (forward) and training (backward and update).
+        Returns the seconds spent thinking (forward) and training (backward and update), and the loss.
         """
         exact = weights.astype(np.float64)
         w, v = self.network.views(exact), self.network.views(np.zeros_like(exact))
@@ -152,7 +153,7 @@ class Reference:
         exemplars: Array,
         direction: Array | Term,
         between: Callable[[], object] | None = None,
-    ) -> tuple[float, float]:
+    ) -> Learned:
         """Store the mean direction in which the exemplars pull the weights, (parameters,) float32; else as `learn`."""
         w, total = self.network.views(weights.astype(np.float64)), np.zeros(len(weights))
 
@@ -172,20 +173,23 @@ class Reference:
         exemplars: Array,
         use: Callable[[list[Array]], None],
         between: Callable[[], object] | None,
-    ) -> tuple[float, float]:
-        """Let one exemplar after the other pull, and `use` do something about it; return seconds of both parts."""
+    ) -> Learned:
+        """Let one exemplar after the other pull, and `use` do something about it."""
         targets = np.eye(self.network.sizes[-1])
         think = train = 0.0
+        loss = 0
         for exemplar in exemplars:
             start = perf_counter()
             thought = self.forward(w, images[exemplar], int(exemplar))
             then = perf_counter()
-            use(self.backward(w, thought, targets[labels[exemplar]]))
+            target = targets[labels[exemplar]]
+            loss += self.network.loss_of(target, thought.given[-1])
+            use(self.backward(w, thought, target))
             think += then - start
             train += perf_counter() - then
             if between:
                 between()
-        return think, train
+        return Learned(think, train, loss)
 
     def classify(self, weights: Array, images: Array) -> Array:
         """Return the most likely class of each image, (n,) int; images (n, pixels) uint8."""

@@ -176,12 +176,12 @@ def exponent_of(step: int) -> int:
     return min(max((step >> 23) - 126, FIRST_EXPONENT), LAST_EXPONENT)
 
 
-def exponent_after(found: Sequence[int]) -> int:
+def exponent_after(found: np.ndarray) -> int:
     """Return the exponent of the largest step of a round.
 
-    found: how many workers' largest steps have the exponent FIRST_EXPONENT, and each of EXPONENTS.
+    found (EXPONENTS,): how many workers' largest steps have the exponent FIRST_EXPONENT, and each that follows.
     """
-    return LAST_EXPONENT - next(place for place, workers in enumerate(reversed(found)) if workers)
+    return FIRST_EXPONENT + int(found.nonzero()[0][-1])
 
 
 def clipped(found: Sequence[int], exponent: int) -> int:

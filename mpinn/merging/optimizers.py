@@ -48,6 +48,7 @@ class Optimizer(NamedTuple):
     hyper: dict[str, float]  # the settings that it has, and their usual values
     rate: float  # the usual one, of gradients
     merge_rate: float  # and of merged steps
+    compares: bool = False  # whether the last of its numbers is 1 where the loss has risen since the round before
 
 
 def power(base: float, exponent: int) -> float:
@@ -123,18 +124,20 @@ def nadam(d: Array, moments: Array, c: Array) -> Array:
 
 
 def rprop(d: Array, moments: Array, c: Array) -> Array:
-    """A step of its own for each weight, by the sign of d alone: iRprop- of Igel and Hüsken 2000 (NC).
+    """A step of its own for each weight, by the sign of d alone: Igel and Hüsken 2000 (NC).
 
-    Longer while the sign stays, shorter where it changes; there d counts as 0 in this round and the next.
+    Longer while the sign stays, shorter where it changes; there d counts as 0 in this round and the next. Where the
+    loss has risen, too, c[5] is 1, and the step before is taken back: iRprop+. Without losses to compare it is iRprop-.
     """
     before, step = moments
     if c[0] > 0:
         step[:] = c[0]
     turned = d * before
+    back = np.where(turned < 0, -np.sign(before) * step, np.float32(0)) * c[5]
     step[:] = np.where(turned > 0, np.minimum(step * c[1], c[4]), step)
     step[:] = np.where(turned < 0, np.maximum(step * c[2], c[3]), step)
     before[:] = np.where(turned < 0, np.float32(0), d)
-    return np.where(before > 0, step, np.where(before < 0, -step, np.float32(0)))
+    return back + np.where(before > 0, step, np.where(before < 0, -step, np.float32(0)))
 
 
 def numbers_of_both(h: Hyper, t: int) -> tuple[float, ...]:
@@ -151,7 +154,7 @@ def numbers_of_nadam(h: Hyper, rate: float, t: int) -> tuple[float, ...]:
 
 
 def numbers_of_rprop(h: Hyper, rate: float, t: int) -> tuple[float, ...]:
-    return (rate if t == 1 else 0.0, FASTER, SLOWER, SHORTEST, LONGEST)
+    return (rate if t == 1 else 0.0, FASTER, SLOWER, SHORTEST, LONGEST, 0.0)
 
 
 BOTH = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
@@ -171,7 +174,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     ),
     "adam": Optimizer(adam, numbers_of_adam, ("mean", "squares"), BOTH, 0.002, 0.03),
     "nadam": Optimizer(nadam, numbers_of_nadam, ("mean", "squares"), BOTH, 0.002, 0.03),
-    "rprop": Optimizer(rprop, numbers_of_rprop, ("before", "step"), {}, 0.001, 0.001),
+    "rprop": Optimizer(rprop, numbers_of_rprop, ("before", "step"), {}, 0.001, 0.001, compares=True),
 }
 SCALED = ("sgd", "momentum", "nesterov")  # those whose steps are as long as the direction is
 

@@ -1,6 +1,6 @@
-"""Losses by name: what each makes of the output layer's values, given the target.
+"""Losses by name: what each is, and what it makes of the output layer's values, given the target.
 
-To add one, write its function and put it into the table. The reference kernel then trains with it; the native kernel
+To add one, write its functions and put it into the table. The reference kernel then trains with it; the native kernel
 declines what it does not know, and `--kernel auto` takes the reference kernel instead and says so.
 """
 
@@ -11,15 +11,42 @@ import numpy as np
 
 Array = np.ndarray
 
+UNIT = 2.0**-24  # of the loss of an exemplar, where losses are summed up: whole numbers, the same sum in any order
+MOST = 2.0**10  # that counts of the loss of an exemplar
+LEAST = 2.0**-38  # probability of a class: that the kernel tells from 0
+
 
 class Loss(NamedTuple):
-    """`delta(target, phi, slope)` is minus the derivative of the loss by the output layer's net input.
+    """`value(target, phi, softmax)` is the loss of an exemplar; softmax: whether phi are the shares of one.
 
-    Arrays (classes,); slope: the derivative of the layer's activation, of a softmax the diagonal of its Jacobian.
+    `delta(target, phi, slope)` is minus its derivative by the output layer's net input. Arrays (classes,); slope: the
+    derivative of the layer's activation, of a softmax the diagonal of its Jacobian.
     """
 
+    value: Callable[[Array, Array, bool], float]
     delta: Callable[[Array, Array, Array], Array]
     outputs: tuple[str, ...]  # activations of the output layer that it fits
+
+
+class Learned(NamedTuple):
+    """What learning some exemplars took, and how far the network was off."""
+
+    think: float  # seconds
+    train: float
+    loss: int  # the sum of the exemplars' losses, each before its step, in UNITs
+
+
+def squares(target: Array, phi: Array, softmax: bool) -> float:
+    """1/2 sum (t - phi)^2."""
+    error = target - phi
+    return float(0.5 * error @ error)
+
+
+def surprise(target: Array, phi: Array, softmax: bool) -> float:
+    """-log phi of the target's class and, without a softmax, -log(1 - phi) of the others."""
+    of_target = -float(np.log(np.maximum(phi @ target, LEAST)))
+    others = np.maximum(1 - phi[target == 0], LEAST)
+    return of_target if softmax else of_target - float(np.log(others).sum())
 
 
 def quadratic(target: Array, phi: Array, slope: Array) -> Array:
@@ -39,7 +66,7 @@ def cross_entropy(target: Array, phi: Array, slope: Array) -> Array:
 
 
 LOSSES: dict[str, Loss] = {
-    "quadratic": Loss(quadratic, ("softmax", "sigmoid", "tanh", "identity")),
-    "quadratic-exact": Loss(quadratic_exact, ("softmax",)),
-    "cross-entropy": Loss(cross_entropy, ("softmax", "sigmoid")),
+    "quadratic": Loss(squares, quadratic, ("softmax", "sigmoid", "tanh", "identity")),
+    "quadratic-exact": Loss(squares, quadratic_exact, ("softmax",)),
+    "cross-entropy": Loss(surprise, cross_entropy, ("softmax", "sigmoid")),
 }

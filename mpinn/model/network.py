@@ -7,16 +7,18 @@ one float32 vector, without padding. What moves over MPI, into a snapshot and in
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from mpinn.model import losses
 from mpinn.model.activations import ACTIVATIONS
 from mpinn.model.losses import LOSSES
 
 GREY_LEVELS = 256
+SATURATED = 1e-3  # a derivative below it moves nothing that matters
 
 # Initial weights are uniform within +- what these say, of a layer's inputs and outputs: the paper's; and variances of
 # 1 / inputs (LeCun et al. 1998), 2 / (inputs + outputs) (Glorot and Bengio 2010), 2 / inputs (He et al. 2015).
@@ -100,18 +102,44 @@ class Network:
         """Return the output layer's delta, (classes,): minus d loss / d net input; slope: d phi / d net input."""
         return LOSSES[self.loss].delta(target, phi, slope)
 
+    def saturated_percent(self, weights: np.ndarray, images: np.ndarray) -> float:
+        """Return how many of a hidden layer's units none of the images, (n, pixels) uint8, moves: of the worst layer.
+
+        Such a unit has a derivative below SATURATED for all of them, so that what is before it learns nothing from it.
+        """
+        worst = 0.0
+        for layer, x, phi in self.layers_of(weights, images):
+            if layer < len(self.sizes) - 1:
+                moved = np.abs(self.derivative(layer, x, phi)).max(axis=0) >= SATURATED
+                worst = max(worst, 100 * float(np.mean(~moved)))
+        return worst
+
+    def loss_of(self, target: np.ndarray, phi: np.ndarray) -> int:
+        """Return the loss of an exemplar in `losses.UNIT`, given its class, one-hot, and the output layer's values."""
+        found = LOSSES[self.loss].value(target, phi, self.activations[-1] == "softmax")
+        return round((found if found < losses.MOST else losses.MOST) / losses.UNIT)
+
     def input_table(self) -> np.ndarray:
         """Return the input layer's phi of each of the 256 grey levels, float64."""
         return self.activate(0, np.arange(GREY_LEVELS) / self.divisors[0])
 
-    def predict(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Return the output layer's values, float32 (n, classes), for uint8 images (n, pixels)."""
+    def layers_of(self, weights: np.ndarray, images: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield each layer from the first hidden one on, its net inputs and its values for uint8 images (n, pixels).
+
+        The number of the layer, float32 (n, units) each.
+        """
         phi = self.input_table().astype(np.float32)[images]
         for layer, w in enumerate(self.views(weights), start=1):
             net = phi @ w[: self.sizes[layer - 1]]
             if self.bias:
                 net += w[-1]
-            phi = self.activate(layer, net / np.float32(self.divisors[layer]))
+            net /= np.float32(self.divisors[layer])
+            phi = self.activate(layer, net)
+            yield layer, net, phi
+
+    def predict(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """Return the output layer's values, float32 (n, classes), for uint8 images (n, pixels)."""
+        *_, (_, _, phi) = self.layers_of(weights, images)
         return phi
 
 

@@ -16,10 +16,9 @@ from mpinn.merging.formats import Format, Merger
 from mpinn.merging.master import Master
 from mpinn.merging.term import Term
 from mpinn.parallel.mpi_library import MPI
-from mpinn.parallel.reduction import NOTES, Merged, Notes, Reduction, Round, read_notes
+from mpinn.parallel.reduction import NOTES, Merged, Notes, Reduction, Round, loss_in, read_notes
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.shared_memory import shared_memory_free
-from mpinn.parallel.stop_requests import SLOTS
 from mpinn.parallel.timeline import Kind, Timeline
 from mpinn.parallel.travelling import Travelling
 from mpinn.parallel.world import World
@@ -38,6 +37,7 @@ class Merging(NamedTuple):
     learned: np.ndarray | None  # (parameters,) bool: which weights workers learn apart (`travelling`); None: all
     overlap: bool  # whether a merge is under way while the next round is learned
     gradients: bool  # whether workers give a direction, instead of weights
+    compares: bool  # whether the rule has to know that the loss has risen since the round before
 
 
 class Exchange(ABC):
@@ -98,9 +98,9 @@ class Exchange(ABC):
         count, exponent = int(counts.workers[worker]), self.master.exponent
         return self.format.term(self.term(worker), self.begun, exponent, count, counts.all)
 
-    def stored(self, worker: int, counts: Counts, term: Term) -> None:
-        """A worker has written its term."""
-        self.notes.take(*term.found)
+    def stored(self, worker: int, counts: Counts, term: Term, loss: int) -> None:
+        """A worker has written its term; loss: of its exemplars, in `losses.UNIT`."""
+        self.notes.take(*term.found, loss)
 
     def progress(self) -> None:
         """Let MPI go on with the merge that is under way."""
@@ -126,7 +126,14 @@ class Exchange(ABC):
     def move(self, weights: np.ndarray, moments: np.ndarray, done: Reduction) -> None:
         """Move a part of the master by the sums of its terms."""
         share = self.format.share(done.round.exponent, done.round.counts.all)
-        self.merger.move(self.how.rule, weights, moments, done.sums[:-NOTES], share, done.round.numbers)
+        numbers = self.numbers(done, done.sums[-NOTES:])
+        self.merger.move(self.how.rule, weights, moments, done.sums[:-NOTES], share, numbers)
+
+    def numbers(self, done: Reduction, notes: np.ndarray) -> np.ndarray:
+        """Return what the rule has to know to move the master; notes (NOTES,): the sum of ranks', or (ranks, NOTES)."""
+        if self.how.compares:
+            done.round.numbers[-1] = 0 < self.master.loss < loss_in(np.atleast_2d(notes).sum(axis=0))
+        return done.round.numbers
 
 
 class AllreduceExchange(Exchange):
@@ -157,16 +164,14 @@ class AllreduceExchange(Exchange):
     def term(self, worker: int) -> np.ndarray:
         return self.terms[worker - self.workers.start if self.how.overlap else 0]
 
-    def stored(self, worker: int, counts: Counts, term: Term) -> None:
-        super().stored(worker, counts, term)
+    def stored(self, worker: int, counts: Counts, term: Term, loss: int) -> None:
+        super().stored(worker, counts, term, loss)
         self.merger.add(self.sums[:-NOTES], self.term(worker)[None], counts.workers[worker : worker + 1])
 
     def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray) -> Merged:
         exponent = self.master.exponent
         earlier = self.settle()
-        self.notes.numbers[:SLOTS] += requests
-        self.sums[-NOTES:] = self.notes.numbers
-        self.notes.clear()
+        self.notes.hand_over(requests, self.sums[-NOTES:])
         travelling = self.known(self.sums, self.terms, counts)
         round_ = Round(counts, exponent, numbers)
         self.reduction = Reduction(self.world.comm, self.sums, round_, self.how.overlap, travelling, self.timeline)
@@ -232,9 +237,7 @@ class SharedMemoryExchange(Exchange):
 
     def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray) -> Merged:
         exponent = self.master.exponent  # of the terms that are there now
-        self.notes.numbers[:SLOTS] += requests
-        self.board[self.turn, self.world.node.rank] = self.notes.numbers
-        self.notes.clear()
+        self.notes.hand_over(requests, self.board[self.turn, self.world.node.rank])
         waited = self.barrier()
         if self.how.overlap:
             done = self.reduction
@@ -283,7 +286,8 @@ class SharedMemoryExchange(Exchange):
         if self.at_once:
             terms, counts = self.terms[:, mine], done.round.counts.workers[self.workers]
             share = self.format.share(done.round.exponent, done.round.counts.all)
-            self.merger.merge(self.how.rule, weights, moments, terms, counts, share, done.round.numbers)
+            numbers = self.numbers(done, self.board[self.turn])
+            self.merger.merge(self.how.rule, weights, moments, terms, counts, share, numbers)
         else:
             self.move(weights, moments, done)
         return waited

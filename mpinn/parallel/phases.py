@@ -28,6 +28,7 @@ class RoundMerged(NamedTuple):
     round: int
     settled: bool  # whether no merge is left under way: a run can go on from here
     clipped: int  # workers whose steps were cut
+    loss: int  # of their exemplars, in `losses.UNIT`
     waited: float  # seconds that this rank was in collectives
 
 

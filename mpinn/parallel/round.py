@@ -28,6 +28,7 @@ from mpinn.parallel.timeline import Kind, Timeline
 from mpinn.parallel.travelling import learned_weights
 from mpinn.parallel.world import Member, World
 
+SAMPLE = 200  # exemplars of which none moves a unit that is saturated
 BLOCK = 1000  # exemplars classified at a time; fixed, so that no rounding depends on the number of ranks
 
 
@@ -48,6 +49,7 @@ class Evaluation(NamedTuple):
     test: float  # and of the test set
     requests: Requests  # of all ranks meanwhile
     classes_named: int  # that it chose for any exemplar of the training set
+    saturated_percent: float  # of the units of the hidden layer that has most: `Network.saturated_percent`
 
 
 class ReplicaError(Exception):
@@ -77,7 +79,7 @@ class Team:
         """
         self.world = world
         self.kernel = kernel
-        self.outputs = settings.layers[-1]
+        self.network = settings.network
         self.data = data
         self.seed = settings.seed
         self.listener = listener
@@ -88,7 +90,8 @@ class Team:
         self.pace = Pace(settings, self.schedule, weighs=not np.issubdtype(form.dtype, np.integer))
         self.overlap = settings.overlap
         learned = learned_weights(settings.network, data.lit_pixels) if world.nodes > 1 else None
-        how = Merging(settings.rule, kernel.merger, form, learned, self.overlap, settings.gradients)
+        compares = settings.compares_losses and self.schedule.rounds == 1
+        how = Merging(settings.rule, kernel.merger, form, learned, self.overlap, settings.gradients, compares)
         self.exchange = exchange.choose(settings.exchange, world, how, master, self.assignment, self.timeline)
         # What the run goes back to where rounds have to be done again.
         self.settled = self.exchange.master.copy() if world.fault_tolerant or self.overlap else self.exchange.master
@@ -222,7 +225,7 @@ class Team:
             done += 1
             settled = done if settle else settled
             clipped += merged.clipped
-            tell(RoundMerged(epoch, done, settle, merged.clipped, merged.waited))
+            tell(RoundMerged(epoch, done, settle, merged.clipped, merged.loss, merged.waited))
             if requests.stop or (settle and any(requests)):  # a snapshot can wait until no merge is under way
                 break
         if self.exchange.how.rule in OPTIMIZERS and formats.diverged(sums.largest(self.exchange.master.weights)):
@@ -259,7 +262,7 @@ class Team:
             begun, progressed = (perf_counter() if timeline.active else 0.0), timeline.progressed
             start = self.exchange.start(worker)
             place = self.exchange.place(worker, counts)
-            thought, trained = compute(
+            learned = compute(
                 start,
                 self.data.train_images,
                 self.data.train_labels,
@@ -267,16 +270,16 @@ class Team:
                 place,
                 self.exchange.progress if self.overlap else None,
             )
-            think += thought
-            train += trained
-            self.exchange.stored(worker, counts, place)
+            think += learned.think
+            train += learned.train
+            self.exchange.stored(worker, counts, place, learned.loss)
             if timeline.active:
                 progress = timeline.progressed - progressed
-                timeline.learned(begun, worker, int(count), thought, trained, progress)
-        learned = perf_counter() if timeline.active else 0.0
+                timeline.learned(begun, worker, int(count), learned.think, learned.train, progress)
+        done = perf_counter() if timeline.active else 0.0
         factor = self.fault.wait(self.world.start_rank, of_run, think + train)
         if timeline.active and factor > 1:
-            timeline.note(Kind.SLOWED, learned, perf_counter())
+            timeline.note(Kind.SLOWED, done, perf_counter())
         return factor * think, factor * train
 
     def evaluate(self) -> Evaluation:
@@ -285,8 +288,8 @@ class Team:
             (self.data.train_images, self.data.train_labels),
             (self.data.test_images, self.data.test_labels),
         )
-        counts = np.zeros(2 + SLOTS + self.outputs)
-        classes = counts[2 + SLOTS :]
+        counts = np.zeros(2 + SLOTS + 1 + self.network.sizes[-1])
+        classes = counts[2 + SLOTS + 1 :]
         for number, (images, labels) in enumerate(sets):
             blocks = assign(-(-len(labels) // BLOCK), self.world.size)[self.world.rank]
             for start in range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(labels)), BLOCK):
@@ -294,8 +297,12 @@ class Team:
                 counts[number] += np.count_nonzero(chosen == labels[start : start + BLOCK])
                 if number == 0:
                     classes[chosen] = 1
+        if self.world.root:
+            sample = self.data.train_images[:SAMPLE]
+            counts[2 + SLOTS] = self.network.saturated_percent(self.exchange.master.weights, sample)
         self.listener.write_to(counts[2 : 2 + SLOTS])
         self.world.comm.Allreduce(MPI.IN_PLACE, counts)
         self.world.agree()
         train, test = (100 * counts[number] / len(labels) for number, (_, labels) in enumerate(sets))
-        return Evaluation(train, test, Requests(*counts[2 : 2 + SLOTS]), int(np.count_nonzero(classes)))
+        requests, saturated = Requests(*counts[2 : 2 + SLOTS]), float(counts[2 + SLOTS])
+        return Evaluation(train, test, requests, int(np.count_nonzero(classes)), saturated)

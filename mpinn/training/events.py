@@ -42,6 +42,7 @@ class EpochEnded(NamedTuple):
     state: RunState
     row: dict[str, Any]  # of the result's `epochs`
     exemplars: int  # that an epoch learns
+    dead: str  # what shows that training is dead, or an empty string
     save: bool  # whether a snapshot is due
 
 

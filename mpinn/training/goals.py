@@ -1,5 +1,6 @@
 """When a run is at its end: its epochs are done, or the accuracy that it trains for is reached; and what came of it."""
 
+import math
 from typing import Any
 
 from mpinn.config import Settings
@@ -7,6 +8,7 @@ from mpinn.merging.optimizers import OPTIMIZERS
 from mpinn.system.words import counted
 from mpinn.training.state import RunState
 
+STILL = 0.999  # of the loss of the epoch before: what has not become less
 MISSED = 4  # exit status of a run with one of these outcomes
 MISSING = ("target-missed", "dead")
 
@@ -31,21 +33,30 @@ def target_reached(settings: Settings, state: RunState) -> bool:
     return target is not None and target["epochs"] is not None
 
 
-def outcome(settings: Settings, state: RunState) -> str:
-    """Return the status of a run that nothing has stopped."""
+def outcome(settings: Settings, state: RunState, commonest: float) -> str:
+    """Return the status of a run that nothing has stopped; commonest: as for `dead`."""
     if settings.target_accuracy is not None:
         return "target" if target_reached(settings, state) else "target-missed"
-    return "dead" if dead(state.epochs) else "completed"
+    return "dead" if dead(state.epochs, commonest) else "completed"
 
 
-def dead(epochs: list[dict[str, Any]]) -> str:
-    """Return what shows, after epochs as they stand in the result, that nothing is learned; else an empty text."""
-    last = epochs[-1] if epochs else {}
+def dead(epochs: list[dict[str, Any]], commonest: float) -> str:
+    """Return what shows, after epochs as they stand in the result, that nothing is learned; else an empty text.
+
+    commonest: percent of the training set that are of its commonest class.
+    """
+    last, earlier = epochs[-1] if epochs else {}, epochs[-2] if len(epochs) > 1 else {}
     if last.get("classes_named") == 1:
         return "all exemplars are given the same class"
-    known = (last.get("train_accuracy") or 100.0) < 100
-    if known and len(epochs) > 1 and last["weights_sha256"] == epochs[-2]["weights_sha256"]:
+    if last.get("saturated_percent") == 100:
+        return "all units of a hidden layer are saturated"
+    accuracy = last.get("train_accuracy")
+    if accuracy is None or accuracy == 100 or not earlier:
+        return ""
+    if last["weights_sha256"] == earlier["weights_sha256"]:
         return "no weight has changed in this epoch"
+    if accuracy <= commonest and (last["loss"] or 0.0) > STILL * (earlier["loss"] or math.inf):
+        return f"the loss stands still, and the accuracy is that of naming the commonest class ({commonest:.2f}%)"
     return ""
 
 

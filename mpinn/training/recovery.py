@@ -48,19 +48,19 @@ def after_restart(state: RunState, lost_since: float) -> RunState:
     return replace(state, failures=[*state.failures, failure("restarted", None, state, lost)])
 
 
-def after_loss(state: RunState, epoch: int, round_: int, seconds: float | None) -> RunState:
+def after_loss(state: RunState, epoch: int, round_: int, loss: int | None, seconds: float | None) -> RunState:
     """Return the state at the last round that all remaining ranks have done.
 
-    seconds: that the rounds under way have taken, None between rounds. The phases of a lost rank are lost. (One rank
-    may have evaluated an epoch that another has not: then its row is removed.)
+    loss: of that epoch up to there; seconds: that the rounds under way have taken, None between rounds. The phases of a
+    lost rank are lost. (One rank may have evaluated an epoch that another has not: then its row is removed.)
     """
     if state.epoch > epoch:
         *rows, last = state.epochs
-        return replace(state, epoch=epoch, round=round_, epochs=rows, partial=phases.part_of(last))
+        return replace(state, epoch=epoch, round=round_, loss=loss, epochs=rows, partial=phases.part_of(last))
     partial = state.partial
     if seconds is not None:
         partial = phases.add(partial, phases.part(seconds, np.zeros((1, len(phases.PHASES))), clipped=0))
-    return replace(state, epoch=epoch, round=round_, partial=partial)
+    return replace(state, epoch=epoch, round=round_, loss=loss, partial=partial)
 
 
 def too_few(ranks: int, settings: Settings) -> MpinnError:
@@ -128,6 +128,7 @@ def after_divergence(state: RunState, settings: Settings, round_: int, seen: str
         state,
         epoch=epoch,
         round=0,
+        loss=0,
         master=Master.at_rest(good, settings.rule, lower),
         good=good,
         good_epoch=epoch,

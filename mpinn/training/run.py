@@ -9,6 +9,7 @@ from typing import Any
 from mpinn.config import Settings
 from mpinn.failures.failure_detector import FailureDetector
 from mpinn.merging import formats
+from mpinn.model import losses
 from mpinn.model.network import weights_sha256
 from mpinn.parallel import phases
 from mpinn.parallel.round import ReplicaError, Team
@@ -55,6 +56,7 @@ class Run:
     memory: dict[str, Any] | None = None  # the result's, known at the end
     rounds_since: float | None = None  # when the rounds under way began, by perf_counter
     balanced: bool = False  # whether workers were shared out by speed
+    loss: int = 0  # of rounds that are done while a merge is under way
 
     def tell(self, event: Event) -> None:
         for observer in self.observers:
@@ -101,7 +103,8 @@ class Run:
             request = self.train_epoch()
         shares = self.team.world.comm.allgather(pss_mib())
         self.memory = environment.memory_usage(shares, self.facts.data.nbytes)
-        self.state.status = STOPPED.get(request) or goals.outcome(self.settings, self.state)
+        commonest = self.facts.data.commonest_percent
+        self.state.status = STOPPED.get(request) or goals.outcome(self.settings, self.state, commonest)
         found = results.efficiency_of(self.facts, self.state) if self.team.world.size > 1 else None
         self.tell(RunEnded(self.state, self.seconds, request in STATUS, found))
         return request
@@ -120,7 +123,7 @@ class Run:
         """Do the rounds that are left of the epoch, or those up to a request; return what was asked for."""
         state, rounds = self.state, self.team.schedule.rounds
         self.tell(EpochBegan(state.epoch, rounds))
-        self.rounds_since = perf_counter()
+        self.rounds_since, self.loss = perf_counter(), 0
         accuracies = [row["train_accuracy"] for row in state.epochs if row["train_accuracy"] is not None]
         progress = self.team.train(state.epoch, state.round, self.follow, accuracies)
         self.rounds_since = None
@@ -138,9 +141,13 @@ class Run:
         return progress.requests
 
     def follow(self, event: Event) -> None:
-        """Note the rounds that are done, and pass the event on."""
-        if isinstance(event, RoundMerged) and event.settled:
-            self.state.round = event.round
+        """Note the rounds that are done, and their loss, and pass the event on."""
+        if isinstance(event, RoundMerged):
+            self.loss += event.loss
+            if event.settled:
+                self.state.round = event.round
+                self.state.loss = None if self.state.loss is None else self.state.loss + self.loss
+                self.loss = 0
         self.tell(event)
 
     def end_epoch(self) -> Requests:
@@ -150,7 +157,7 @@ class Run:
         """
         state, settings = self.state, self.settings
         epoch = state.epoch
-        train = test = named = None
+        train = test = named = saturated = None
         requests = Requests()
         start = perf_counter()
         if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
@@ -159,7 +166,7 @@ class Run:
                 evaluating,
                 self.team.listener.at_once(lambda: self.tell(SignalCaught(state))) if root else nullcontext(),
             ):
-                train, test, requests, named = self.team.evaluate()
+                train, test, requests, named, saturated = self.team.evaluate()
             if requests.signalled:
                 return requests
             self.tell(Evaluated(epoch, train, test))
@@ -170,18 +177,21 @@ class Run:
             "epoch": epoch,
             "train_accuracy": train,
             "test_accuracy": test,
+            "loss": None if state.loss is None else state.loss * losses.UNIT / self.team.schedule.exemplars,
             "classes_named": named,
+            "saturated_percent": saturated,
             **(state.partial or {}),
             "evaluate_seconds": perf_counter() - start,
             "weights_sha256": weights_sha256(state.master.weights),
         }
         state.epochs.append(row)
-        state.epoch, state.round, state.partial = epoch + 1, 0, None
+        state.epoch, state.round, state.partial, state.loss = epoch + 1, 0, None, 0
         if state.good is not None and train is not None:
             state.good[:], state.good_epoch = state.master.weights, state.epoch
         due = epoch % settings.checkpoint_every == 0 or goals.finished(settings, state)
         exemplars = self.team.schedule.exemplars
-        self.tell(EpochEnded(state, row, exemplars, save=due and not requests.stop))
+        dead = goals.dead(state.epochs, self.facts.data.commonest_percent)
+        self.tell(EpochEnded(state, row, exemplars, dead, save=due and not requests.stop))
         return requests
 
     def recovering(self, work: Callable[[], str]) -> str:
@@ -212,9 +222,9 @@ class Run:
         """Go on with the ranks that are left, from the last round that is done. Raises MpinnError: too few."""
         noticed = perf_counter()
         before = self.team.world.members
-        epoch, round_ = min(self.regroup())
+        epoch, round_, loss = min(self.regroup())
         rounds_took = None if self.rounds_since is None else perf_counter() - self.rounds_since
-        self.state = recovery.after_loss(self.state, epoch, round_, rounds_took)
+        self.state = recovery.after_loss(self.state, epoch, round_, loss, rounds_took)
         self.tell(RoundsEnded(epoch, round_))
         left = self.team.world.members
         for member in before:
@@ -226,15 +236,15 @@ class Run:
             self.tell(SnapshotWanted(self.state))
             raise recovery.too_few(len(left), self.settings)
 
-    def regroup(self) -> list[tuple[int, int]]:
-        """Join the ranks that are left; return the epoch and round to which each of them has come."""
+    def regroup(self) -> list[tuple[int, int, int | None]]:
+        """Join the ranks that are left; return the epoch and round to which each of them has come, and their loss."""
         while True:
             try:
                 self.team.world.shrink()
                 self.team.regroup()
                 if self.detector:
                     self.detector.join()
-                return self.team.world.comm.allgather((self.state.epoch, self.state.round))
+                return self.team.world.comm.allgather((self.state.epoch, self.state.round, self.state.loss))
             except Exception as error:
                 if not self.team.world.is_loss(error):  # else one more was lost meanwhile
                     raise

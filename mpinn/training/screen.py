@@ -30,7 +30,7 @@ from mpinn.training.events import (
 from mpinn.training.results import Facts
 from mpinn.training.state import RunState
 
-ROW = "{:>5}  {:>8}  {:>8}  {:>8}  {:>11}" + len(PHASES) * "  {:>5}"
+ROW = "{:>5}  {:>8}  {:>8}  {:>8}  {:>8}  {:>11}" + len(PHASES) * "  {:>5}"
 REFRESH = 0.1  # seconds between two states of the bar
 MANY_WORKERS = 4  # from here on the plain mean learns clearly slower than block momentum
 
@@ -155,9 +155,9 @@ class Screen:
                 self.draw_bar(epoch, rounds)
             case RoundsEnded() | RunFailed():
                 self.remove_bar()
-            case EpochEnded(state, row, exemplars):
+            case EpochEnded(row=row, exemplars=exemplars, dead=dead):
                 self.say(row_of(row, exemplars))
-                before, self.dead = self.dead, goals.dead(state.epochs)
+                before, self.dead = self.dead, dead
                 if self.dead and not before:
                     self.say(f"training is dead: {self.dead}; {goals.cure(self.settings)}")
             case Saved(path):
@@ -186,7 +186,7 @@ class Screen:
         for line in hints(self.settings, self.notes):
             self.say(line)
         self.say()
-        self.say(nothing_left or ROW.format("epoch", "train %", "test %", "seconds", "exemplars/s", *PHASES))
+        self.say(nothing_left or ROW.format("epoch", "train %", "test %", "loss", "seconds", "exemplars/s", *PHASES))
 
     def draw_bar(self, epoch: int, rounds: int) -> None:
         """Show a bar for the epoch, where there is a terminal and rich is installed."""
@@ -226,7 +226,8 @@ def row_of(epoch: dict[str, Any], exemplars: int) -> str:
     shares = [f"{100 * mean / max(sum(means), 1e-9):.0f}%" for mean in means]
     accuracies = ["-" if a is None else f"{a:.2f}" for a in (epoch["train_accuracy"], epoch["test_accuracy"])]
     seconds = epoch["train_seconds"]
-    return ROW.format(epoch["epoch"], *accuracies, f"{seconds:.2f}", f"{exemplars / seconds:,.0f}", *shares)
+    loss = "-" if epoch["loss"] is None else f"{epoch['loss']:.4f}"
+    return ROW.format(epoch["epoch"], *accuracies, loss, f"{seconds:.2f}", f"{exemplars / seconds:,.0f}", *shares)
 
 
 def closing_line(

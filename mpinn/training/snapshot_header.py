@@ -9,10 +9,11 @@ from mpinn import config
 from mpinn.merging.formats import FIRST_EXPONENT, LAST_EXPONENT
 from mpinn.merging.master import FIRST
 from mpinn.merging.rules import RULES
+from mpinn.model.losses import MOST
 from mpinn.system.errors import UsageError
 from mpinn.system.schema import entry, read
 
-SCHEMA_VERSION = 7  # 2, which knew block momentum's velocity only, 3, of float64 merges, 4, 5 and 6 are read, too
+SCHEMA_VERSION = 8  # 2, which knew block momentum's velocity only, 3, of float64 merges, and 4 to 7 are read, too
 MOST_EPOCHS = 16_000  # of a history: of a longer run the last ones are kept
 MOST_ROUNDS = 2**31 - 1
 RESOLVED = (  # settings that a run has, and options may leave open
@@ -57,7 +58,9 @@ class Epoch:
     epoch: int = entry("its number", **EPOCH)
     train_accuracy: float | None = entry("on the training set", **PERCENT)
     test_accuracy: float | None = entry("on the test set", **PERCENT)
+    loss: float | None = entry("mean of its exemplars as they were learned", least=0, most=MOST, default=None)
     classes_named: int | None = entry("classes that any training exemplar is given", least=1, most=2**24, default=None)
+    saturated_percent: float | None = entry("units that are saturated", **PERCENT)
     train_seconds: float = entry("time of its rounds", default=0.0, **SECONDS)
     phases: Phases | None = entry("where it went", default=None)
     learn: Spread | None = entry("thinking and training together", default=None)
@@ -99,6 +102,7 @@ class History:
     failures: tuple[Failure, ...] = entry("the result's", items=0)
     seconds: float = entry("wall time of the run", **SECONDS)
     partial: Part | None = entry("of the epoch under way", default=None)
+    loss: int | None = entry("of its exemplars so far", least=0, most=2**63 - 1, default=None)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ class Header:
     job: str = entry("that wrote it", pattern="[0-9a-f]*", default="")
     numerics: int | None = entry("of the bits", least=1, default=None)
     exponent: int = entry("of the last round's steps", least=FIRST_EXPONENT, most=LAST_EXPONENT, default=FIRST)
+    loss: int = entry("of the last round's exemplars", least=0, most=2**63 - 1, default=0)
 
 
 def checked(content: Any) -> tuple[Header, dict[str, Any]]:

@@ -37,7 +37,7 @@ MAGIC = b"MPINNSNP"
 SUFFIX = ".mpinn"
 KEPT = 3
 CHUNK = 2**20  # bytes of which the checksum is made at a time
-HISTORY = ("epochs", "partial", "divergences", "failures", "seconds")  # of a state, as they are in the header
+HISTORY = ("epochs", "partial", "loss", "divergences", "failures", "seconds")  # of a state, as they are in the header
 
 
 @dataclass
@@ -79,6 +79,7 @@ def encode(snapshot: Snapshot) -> bytes:
         "epoch": state.epoch,
         "round": state.round,
         "exponent": state.master.exponent,
+        "loss": state.master.loss,
         "moments": RULES[config.rule_of(snapshot.settings["merge"], snapshot.settings["optimizer"])].moments,
         "good": state.good is not None,
         "good_epoch": state.good_epoch,
@@ -123,7 +124,7 @@ def read(file: BinaryIO, size: int, name: str) -> Snapshot:
     state = RunState(
         header.epoch,
         header.round,
-        Master(vectors[0], vectors[1 : 1 + len(header.moments)], momentum, header.exponent),
+        Master(vectors[0], vectors[1 : 1 + len(header.moments)], momentum, header.exponent, header.loss),
         vectors[-1] if header.good else None,
         header.good_epoch,
         **history,

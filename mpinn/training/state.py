@@ -20,6 +20,7 @@ class RunState:
     good_epoch: int = 1  # the epoch to go on with from there
     epochs: list[dict[str, Any]] = field(default_factory=list)  # the result's `epochs`
     partial: dict[str, Any] | None = None  # of the epoch under way: what its rounds took so far (parallel.phases)
+    loss: int | None = 0  # of its rounds so far, all exemplars together, in `losses.UNIT`; None: not known
     divergences: list[dict[str, Any]] = field(default_factory=list)  # the result's
     failures: list[dict[str, Any]] = field(default_factory=list)  # the result's
     seconds: float = 0.0  # wall time of the run until this process began, or until the state was saved

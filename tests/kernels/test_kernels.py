@@ -13,7 +13,7 @@ from mpinn.kernels.reference import Reference, shrink
 from mpinn.merging import sums
 from mpinn.merging.term import Term
 from mpinn.model.activations import ACTIVATIONS
-from mpinn.model.losses import LOSSES, Loss
+from mpinn.model.losses import LOSSES, MOST, UNIT, Loss, squares
 from mpinn.model.network import Network
 from mpinn.system.errors import UsageError
 
@@ -96,6 +96,46 @@ def test_gradients_by_finite_differences(hidden: str, loss: str, output: str, no
         size = np.abs(slope).max()
         np.testing.assert_allclose(direction, -slope, atol=1e-4 * size)
         np.testing.assert_allclose(moved - start, -slope, atol=1e-4 * size)
+
+
+@pytest.mark.parametrize("kind", [Reference, Native])
+@pytest.mark.parametrize("loss, output", PAIRS)
+def test_what_learners_say_of_the_loss_is_its_definition(
+    loss: str, output: str, kind: type[Reference] | type[Native]
+) -> None:
+    """Of exemplars at the same weights, and of each before its own step; more classes than are multiplied at once."""
+    network = Network((9, 20, 35), ("identity", "elu", output), loss=loss, layer_normalisation=False)
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 3, (40, 9), dtype=np.uint8)
+    labels, order = rng.integers(0, 35, 40, dtype=np.int32), rng.permutation(40).astype(np.int32)
+    weights = rng.uniform(-1, 1, network.parameters).astype(np.float32)
+    learner = kind(network, 1e-3, 0, 0)
+    found = learner.gradient(weights, images, labels, order, np.empty_like(weights)).loss
+    expected = [loss_of(network, weights, images[one : one + 1], int(labels[one])) for one in order]
+    assert found * UNIT == pytest.approx(sum(expected), rel=1e-5)
+    nothing = np.empty_like(weights)
+    assert sum(learner.gradient(weights, images, labels, part, nothing).loss for part in np.split(order, 4)) == found
+    moved, lost = weights.copy(), 0.0
+    for one in order:
+        lost += loss_of(network, moved, images[one : one + 1], int(labels[one]))
+        learner.learn(moved, images, labels, np.array([one]), moved)
+    assert learner.learn(weights, images, labels, order, weights).loss * UNIT == pytest.approx(lost, rel=1e-4)
+    assert lost < sum(expected)
+
+
+@pytest.mark.parametrize("kind", [Reference, Native])
+def test_a_loss_is_finite_and_small_ones_are_told_apart(kind: type[Reference] | type[Native]) -> None:
+    def said(output: str, loss: str, weight: float) -> float:
+        network = Network((1, 2), ("identity", output), bias=False, layer_normalisation=False, loss=loss)
+        weights = np.array([weight, 0], np.float32)
+        about = weights, np.ones((1, 1), np.uint8), np.array([1], np.int32), np.array([0], np.int32)
+        return kind(network, 0.1, 0, 0).gradient(*about, np.empty_like(weights)).loss * UNIT
+
+    assert said("softmax", "cross-entropy", 100) == pytest.approx(38 * np.log(2))  # as far as the kernel tells from 0
+    assert said("softmax", "cross-entropy", -9) == pytest.approx(np.log1p(np.exp(-9)), rel=1e-3)
+    assert said("sigmoid", "cross-entropy", 100) == pytest.approx(np.log(2) + 38 * np.log(2))
+    assert said("identity", "quadratic", 1e6) == MOST
+    assert said("identity", "quadratic", 1.0) == 1.0
 
 
 @given(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.5))
@@ -437,7 +477,7 @@ def test_choose_takes_native_and_says_what_it_is() -> None:
 
 def test_a_loss_that_native_does_not_know_is_declined_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
     """It must not train as another: the reference kernel does, and follows the table."""
-    monkeypatch.setitem(LOSSES, "twice", Loss(lambda target, phi, slope: 2 * (target - phi), ("softmax",)))
+    monkeypatch.setitem(LOSSES, "twice", Loss(squares, lambda target, phi, slope: 2 * (target - phi), ("softmax",)))
     network = replace(Network((49, 20, 10)), loss="twice")
     kernel = kernels.choose("auto", network, 0.01, 0, 0)
     assert kernel.name == "reference" and "the loss twice" in kernel.note

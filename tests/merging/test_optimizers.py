@@ -75,6 +75,34 @@ def test_steps_are_those_of_the_published_formula(name: str) -> None:
     assert np.abs(weights).max() > 5 * RATE or name == "sgd"
 
 
+def test_rprop_takes_a_step_back_where_the_sign_turns_and_the_loss_has_risen() -> None:
+    """Algorithm 3 of Igel and Hüsken 2000, iRprop+, written out here; it differs from iRprop-."""
+    moments, plain_moments = np.zeros((2, 2, SIZE), np.float32)
+    weights, plain = np.zeros((2, SIZE), np.float32)
+    theta, before, last, size = np.zeros(SIZE), np.zeros(SIZE), np.zeros(SIZE), np.full(SIZE, RATE)
+    for t, g in enumerate(gradients(1), start=1):
+        own = OPTIMIZERS["rprop"].numbers(HYPER, RATE, t)
+        risen = t % 3 == 0
+        optimizers.move("rprop", plain, plain_moments, (-g).astype(np.float32), 0.0, 0.0, np.array(own, np.float32))
+        c = np.array([*own[:-1], float(risen)], np.float32)
+        optimizers.move("rprop", weights, moments, (-g).astype(np.float32), 0.0, 0.0, c)
+        for i in range(SIZE):
+            if g[i] * before[i] > 0:
+                size[i] = min(1.2 * size[i], 50)
+                last[i] = -math.copysign(size[i], g[i])
+                theta[i] += last[i]
+            elif g[i] * before[i] < 0:
+                size[i] = max(0.5 * size[i], 1e-6)
+                theta[i] -= last[i] if risen else 0
+                g[i] = 0
+            else:
+                last[i] = -math.copysign(size[i], g[i]) if g[i] else 0
+                theta[i] += last[i]
+        before = g
+        np.testing.assert_allclose(weights, theta, rtol=2e-5, atol=2e-6, err_msg=f"step {t}")
+    assert np.abs(weights - plain).max() > RATE
+
+
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_the_elastic_net_shrinks_and_does_not_go_through_the_moments(name: str) -> None:
     weights = np.array([1.0, -1.0, 1e-4], np.float32)

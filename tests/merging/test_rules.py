@@ -40,6 +40,9 @@ def test_native_and_numpy_give_the_same_bits(
     if rule in OPTIMIZERS:
         remembered = np.abs(remembered)
         own = OPTIMIZERS[rule].numbers(Hyper(momentum, 0.9, 0.999, 1e-8), 0.01, t)
+        if OPTIMIZERS[rule].compares:
+            own = (*own[:-1], float(seed % 5 > 2))
+            remembered[0] = rng.uniform(-1, 1, size)
         numbers = np.array([float(name in ("float64", "one worker's")), 1e-4 * (seed % 2), 1e-3 * (seed % 3), *own])
     for merger in (sums, native):
         form = formats.choose(name if name in FORMATS else "int16", len(counts), max(counts))
@@ -78,18 +81,20 @@ def test_a_master_at_rest_remembers_nothing_and_becomes_another_in_place() -> No
     weights = np.arange(3, dtype=np.float32)
     master = Master.at_rest(weights, "block-momentum", 0.5)
     assert master.moments.shape == (1, 3) and not master.moments.any()
-    shared, other = master.moments, Master(weights + 1, np.ones((1, 3), np.float32), 0.25, -3)
+    shared, other = master.moments, Master(weights + 1, np.ones((1, 3), np.float32), 0.25, -3, 77)
     master.become(other)
     assert master.weights is weights and master.moments is shared
     assert (
         weights.tolist() == [1, 2, 3]
         and shared.tolist() == [[1, 1, 1]]
-        and (master.momentum, master.exponent) == (0.25, -3)
+        and (master.momentum, master.exponent, master.loss) == (0.25, -3, 77)
     )
     assert weights.dtype == shared.dtype == np.float32
     copy = master.copy()
     assert [bytes(part) for part in copy.bytes] == [bytes(part) for part in master.bytes] and copy.momentum == 0.25
-    copy.exponent = 0
+    copy.loss = 0
+    assert [bytes(part) for part in copy.bytes] != [bytes(part) for part in master.bytes]
+    copy.loss, copy.exponent = 77, 0
     assert [bytes(part) for part in copy.bytes] != [bytes(part) for part in master.bytes]
     copy.weights[:], copy.moments[:] = 9, 9
     assert weights.tolist() == [1, 2, 3] and shared.tolist() == [[1, 1, 1]]

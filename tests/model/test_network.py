@@ -62,3 +62,16 @@ def test_parameters_are_counted(bias: bool) -> None:
     assert Network((784, 300, 100, 10), ("identity", "elu", "elu", "softmax"), bias=bias).parameters == (
         784 * 300 + 300 * 100 + 100 * 10 + bias * (300 + 100 + 10)
     )
+
+
+def test_units_that_nothing_moves_are_counted_in_the_worst_hidden_layer() -> None:
+    """Two of three units of the second hidden layer are so far below 0 that no image moves them; ReLU's slope is 0."""
+    network = Network((4, 5, 3, 2), ("identity", "sigmoid", "relu", "softmax"), layer_normalisation=False)
+    weights = np.zeros(network.parameters, np.float32)
+    network.views(weights)[1][-1] = [-1, 1, -1]
+    images = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert network.saturated_percent(weights, images) == pytest.approx(200 / 3)
+    network.views(weights)[0][0, 1:] = 10  # of the first layer four units of five, where the first pixel is lit
+    assert network.saturated_percent(weights, images[1:]) == pytest.approx(80)
+    assert network.saturated_percent(weights, images) == pytest.approx(200 / 3)  # which it is not in the first image
+    assert Network((4, 2), ("identity", "softmax")).saturated_percent(np.zeros(10, np.float32), images) == 0

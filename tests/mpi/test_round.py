@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 from functools import partial
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -202,9 +203,9 @@ def test_what_happens_on_one_node_is_told_to_every_other(world: World) -> None:
     last = world.rank == world.size - 1
     stored = ran_away.exchange.stored
 
-    def run_away(worker: int, counts: Any, learned: Any) -> None:
+    def run_away(worker: int, counts: Any, learned: Any, loss: int) -> None:
         learned.found = (sums.largest(np.array([np.nan], np.float32)), 0)
-        stored(worker, counts, learned)
+        stored(worker, counts, learned, loss)
 
     if last:
         ran_away.exchange.stored = run_away  # type: ignore[method-assign]
@@ -250,7 +251,7 @@ def test_every_second_of_a_round_is_in_one_phase(world: World, through: str, mon
 
     def noted(*arguments: Any) -> tuple[float, float]:
         spent = learner.learn(*arguments)
-        taken[:] += spent
+        taken[:] += spent[:2]
         return spent
 
     learners.kernel = learners.kernel._replace(learner=SimpleNamespace(learn=noted, set_epoch=learner.set_epoch))
@@ -341,6 +342,7 @@ def test_a_replica_that_differs_in_any_number_is_named(world: World, part: str) 
 OPTIMIZED: list[dict[str, Any]] = [
     *({"merge": "gradient", "optimizer": name} for name in OPTIMIZERS),
     *({"merge": "mean", "optimizer": name} for name in OPTIMIZERS),
+    {"merge": "gradient", "optimizer": "rprop", "batch": 202, "learning_rate": 0.3},
     {"merge": "gradient", "optimizer": "nadam", "merge_format": "float64"},
     {"merge": "mean", "optimizer": "adam", "merge_format": "float64"},
     {"merge": "mean", "schedule": "one-cycle", "warm_up": 100},
@@ -367,6 +369,28 @@ def test_a_run_that_begins_again_in_the_middle_comes_to_the_same(world: World, o
     again.go_back(half.master.copy())
     again.train(2, 0, ignore)
     assert [bytes(part) for part in again.master.bytes] == [bytes(part) for part in whole.master.bytes]
+
+
+@pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
+@pytest.mark.parametrize("batch", [337, 20])
+def test_rprop_takes_steps_back_where_the_loss_of_all_exemplars_has_risen(
+    world: World, through: str, batch: int
+) -> None:
+    """The loss that every rank is told is that of all workers; of other exemplars a round it would say nothing."""
+    about: dict[str, Any] = dict(workers=3, through=through, merge="gradient", optimizer="rprop", learning_rate=0.3)
+    one, without = (team(world, batch=batch, **about) for _ in range(2))
+    without.exchange.how = without.exchange.how._replace(compares=False)
+    told: list[list[int]] = [[], []]
+    for number, learners in enumerate((one, without)):
+        for epoch in range(1, 9):
+            learners.train(epoch, 0, lambda event: told[number].append(getattr(event, "loss", -1)))  # noqa: B023
+    losses = [loss for loss in told[0] if loss >= 0]
+    batches = np.arange(len(DIGITS.train_labels), dtype=np.int32)
+    start, nothing = NETWORK.initial_weights(3), np.empty(NETWORK.parameters, np.float32)
+    found = one.kernel.learner.gradient(start, DIGITS.train_images, DIGITS.train_labels, batches, nothing).loss
+    if batch == 337:
+        assert losses[0] == found and any(b > a for a, b in pairwise(losses))
+    assert np.array_equal(one.master.weights, without.master.weights) == (batch == 20)
 
 
 @pytest.mark.parametrize("batch", [1, 20])
@@ -515,9 +539,9 @@ def test_runaway_weights_are_noticed_a_round_later(world: World, through: str) -
     learners = team(world, workers=2 * world.size, through=through, overlapping=True)
     stored = learners.exchange.stored
 
-    def run_away(worker: int, counts: Any, learned: Any) -> None:
+    def run_away(worker: int, counts: Any, learned: Any, loss: int) -> None:
         learned.found = (sums.largest(np.array([np.nan], np.float32)), 0)
-        stored(worker, counts, learned)
+        stored(worker, counts, learned, loss)
 
     if world.rank == world.size - 1:
         learners.exchange.stored = run_away  # type: ignore[method-assign]

@@ -38,7 +38,7 @@ def state(asked: Settings, epoch: int = 4, round_: int = 7, good_epoch: int = 3)
     made.master.weights[:], made.master.moments[:] = 7, 1
     if made.good is not None:
         made.good[:] = 5
-    made.seconds = 100.0
+    made.seconds, made.loss = 100.0, 12345
     return made
 
 
@@ -53,7 +53,7 @@ def test_a_divergence_goes_back_to_the_good_weights_with_less_momentum() -> None
     kept = copy.deepcopy(before)
     after = recovery.after_divergence(before, asked, 8, "a weight ran away")
     assert as_bytes(before) == as_bytes(kept)  # nothing was changed
-    assert (after.epoch, after.round, after.good_epoch) == (3, 0, 3)
+    assert (after.epoch, after.round, after.good_epoch, after.loss) == (3, 0, 3, 0)
     assert np.array_equal(after.master.weights, before.good) and not after.master.moments.any()
     lower = law.USUAL.lowered(before.master.momentum, 16, 100)
     assert after.master.momentum == lower < before.master.momentum
@@ -120,22 +120,22 @@ def test_a_collapse_is_less_than_half_of_the_best(
 
 def test_after_a_loss_the_interrupted_rounds_count_for_their_epoch() -> None:
     before = state(settings())
-    after = recovery.after_loss(before, 4, 6, 2.5)
-    assert (after.epoch, after.round) == (4, 6) and before.round == 7
+    after = recovery.after_loss(before, 4, 6, 99, 2.5)
+    assert (after.epoch, after.round, after.loss) == (4, 6, 99) and before.round == 7
     assert after.partial["train_seconds"] == 3.5 and after.partial["phases"] == PHASES
-    assert recovery.after_loss(before, 4, 7, None).partial == before.partial
+    assert recovery.after_loss(before, 4, 7, 0, None).partial == before.partial
     before.partial = None
-    assert recovery.after_loss(before, 4, 6, 2.5).partial["phases"]["wait"] == {"min": 0, "mean": 0, "max": 0}
+    assert recovery.after_loss(before, 4, 6, 0, 2.5).partial["phases"]["wait"] == {"min": 0, "mean": 0, "max": 0}
 
 
 def test_after_a_loss_the_epoch_is_that_of_the_ranks_that_are_behind() -> None:
-    assert recovery.after_loss(state(settings(), epoch=4), 5, 0, None).epoch == 5
+    assert recovery.after_loss(state(settings(), epoch=4), 5, 0, 0, None).epoch == 5
 
 
 def test_after_a_loss_an_epoch_that_another_rank_has_not_evaluated_is_taken_back() -> None:
     before = state(settings(), epoch=4, round_=0)
-    after = recovery.after_loss(before, 3, 38, None)
-    assert (after.epoch, after.round, [one["epoch"] for one in after.epochs]) == (3, 38, [1, 2])
+    after = recovery.after_loss(before, 3, 38, 5, None)
+    assert (after.epoch, after.round, after.loss, [one["epoch"] for one in after.epochs]) == (3, 38, 5, [1, 2])
     assert (
         after.partial == {"train_seconds": 30.0, "phases": PHASES, "learn": PHASES["think"], "clipped": 1}
         and len(before.epochs) == 3

@@ -35,7 +35,7 @@ from mpinn.training.state import RunState
 
 SPREAD = {"min": 0.25, "mean": 0.5, "max": 1.0}
 PART = {"train_seconds": 1.5, "clipped": 2, "phases": dict.fromkeys(PHASES, SPREAD), "learn": SPREAD}
-ACCURACIES = {"train_accuracy": 90.5, "test_accuracy": None, "classes_named": 3}
+ACCURACIES = {"train_accuracy": 90.5, "test_accuracy": None, "loss": 0.5, "classes_named": 3, "saturated_percent": 2.0}
 
 
 def row(epoch: int) -> dict[str, Any]:
@@ -52,10 +52,11 @@ def snapshot(epoch: int = 2, round_: int = 5, rule: str = "block-momentum", seed
     settings = settings_of(rule, seed)
     weights = settings.network.initial_weights(seed)
     moments = np.stack([weights * (2 + i) for i in range(len(RULES[rule].moments))] or [weights])
-    master = Master(weights, moments[: len(RULES[rule].moments)], settings.block_momentum or 0.0)
+    momentum = settings.block_momentum or 0.0
+    master = Master(weights, moments[: len(RULES[rule].moments)], momentum, exponent=-5, loss=2**50)
     good = weights * 3 if rule == "block-momentum" else None
     rows = [row(number) for number in range(1, epoch)]
-    state = RunState(epoch, round_, master, good, max(1, epoch - 1), rows)
+    state = RunState(epoch, round_, master, good, max(1, epoch - 1), rows, loss=2**51)
     return Snapshot(settings.determines_weights, "c0ffee", "native-1", 1, "0123456789ab", state)
 
 

@@ -590,11 +590,14 @@ static void add_gradient(kernel *k, int label)
 /* ---- many ---- */
 
 int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
-                 const int32_t *exemplars, size_t count, float *learned, double spent[2], int (*between)(void *),
-                 void *context)
+                 const int32_t *exemplars, size_t count, float *learned, double spent[2], int64_t *lost,
+                 int (*between)(void *), void *context)
 {
     const size_t pixels = (size_t)k->units[0];
+    const float *phi = k->phi + k->first_unit[k->layers - 1];
+    const int code = k->codes[k->layers - 1], classes = k->units[k->layers - 1];
     double began = seconds(), thinking = 0.0, training = 0.0;
+    *lost = 0;
     if (stepping && count > k->tabulated && tabulate(k, count))
         return -1;
     load_weights(k, weights);
@@ -611,6 +614,7 @@ int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *i
             think(k, step, exemplars[now]);
             if (now % SAMPLED == 0)
                 thinking += (thought = seconds()) - start;
+            *lost += loss_of(k->loss, code, phi, classes, labels[exemplars[now]]);
             if (stepping)
                 train(k, t, labels[exemplars[now]]);
             else

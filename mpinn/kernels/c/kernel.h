@@ -29,13 +29,14 @@ void kernel_set_epoch(kernel *k, uint64_t seed, uint64_t epoch);
 /* Learn `count` exemplars in their order, from `weights` (parameters,); store the result in `learned`, which may be the
    same array. Where `stepping` is 0 no step is made: stored is minus the mean gradient of the exemplars at `weights`, a
    layer's times its rate and as without the divisors. images (n, units[0]); labels (n,); exemplars (count,): positions in
-   both. spent: seconds of thinking and of training, which share the time as they do at every 8th exemplar. between: NULL,
+   both. spent: seconds of thinking and of training, which share the time as they do at every 8th exemplar. lost: the sum of the
+   exemplars' losses, each before its step, in units of 2^-24. between: NULL,
    or what is called with `context` between exemplars, after the first and every 32nd on; its time counts for neither.
    Returns 0, -1 where there is no memory, or what `between` returns where it is not 0: then nothing is stored. Where
    `learned` is NULL the result stays in the kernel, for `kernel_give`. */
 int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *images, const int32_t *labels,
-                 const int32_t *exemplars, size_t count, float *learned, double spent[2], int (*between)(void *),
-                 void *context);
+                 const int32_t *exemplars, size_t count, float *learned, double spent[2], int64_t *lost,
+                 int (*between)(void *), void *context);
 
 /* Give what was learned last to `take`, once, in parts that follow one another: the position of the first weight, and n
    of them. */

@@ -42,10 +42,12 @@ ALWAYS vec change(const enum optimizer code, vec d, vec *m, vec *s, const vec c[
     }
     case RPROP: {
         vec turned = vec_mul(d, *m), step = vec_positive(c[0], c[0], *s), zero = vec_all(0.0f);
+        vec back = vec_positive(*m, minus(step), vec_positive(minus(*m), step, zero)); /* over the last step */
         step = vec_positive(turned, smaller(vec_mul(step, c[1]), c[4]), step);
         *s = vec_positive(minus(turned), larger(vec_mul(step, c[2]), c[3]), step);
         *m = vec_positive(minus(turned), zero, d);
-        return vec_positive(*m, *s, vec_positive(minus(*m), minus(*s), zero));
+        step = vec_positive(*m, *s, vec_positive(minus(*m), minus(*s), zero));
+        return vec_positive(minus(turned), vec_positive(c[5], back, zero), step);
     }
     default:
         return d;
