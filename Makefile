@@ -92,7 +92,7 @@ test-slow: $(VENV)/.test-installed
 test-system: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
-	python -m pytest --quiet tests/processors tests/deployment tests/browser tests/simgrid
+	python -m pytest --numprocesses 2 --dist loadfile --quiet tests/deployment tests/processors tests/browser tests/simgrid
 
 test-faults: $(VENV)/.system-installed
 	@$(ACTIVATE)

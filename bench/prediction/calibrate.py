@@ -6,8 +6,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -16,8 +15,10 @@ from typing import Any
 from bench.harness import measure, result_file
 from bench.harness.progress import Progress
 from bench.harness.result_file import Measured
-from bench.prediction.machine import FILE, SCHEMA_VERSION, Machine, Network, Speed
+from bench.prediction.machine import FILE, SCHEMA_VERSION, SIZES, Machine, Message, Network, Speed
 from bench.prediction.model import PAPERS, doublings
+from bench.prediction.pulse import of_each_core, only_on
+from mpinn import datasets
 from mpinn.hosts import hostfile
 from mpinn.hosts.launcher import VENDORS, Launcher, command_line, find_launcher
 from mpinn.hosts.library import DETECTED, find
@@ -77,6 +78,7 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
     counts = doublings(cores)
     asked = [(PAPERS, ranks) for ranks in counts] + [(layers, 1) for layers in LAYERS]
     starts: dict[str, float] = {}
+    core_pulses = of_each_core(datasets.load())
     speeds, found = [], {}
     with Progress([EXPECTED] * (len(asked) + 2 + bool(hosts))) as progress:
 
@@ -97,15 +99,16 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
 
         for layers, ranks in asked:
             found[layers, ranks] = run(f"{'-'.join(map(str, layers))}, {ranks} ranks", profile.mpi, ranks, layers)
-            speeds.append(speed(layers, ranks, found[layers, ranks]["metrics"]))
+            pulses = [found[key]["metrics"]["pulse_microseconds"] for key in ((PAPERS, 1), (layers, ranks))]
+            speeds.append(speed(layers, ranks, found[layers, ranks]["metrics"], pulses[0] / pulses[1]))
         beside = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)["metrics"]
-        with one_core():
+        with only_on(min(os.sched_getaffinity(0))):
             unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
             shared = run("two ranks on a core", unbound, 2, PAPERS)["metrics"]
         network = None
         if hosts:
             count = hostfile.count(hosts)
-            network = network_of(run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts)["metrics"])
+            network = network_of(run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts))
     first = found[PAPERS, 1]
     return Machine(
         schema_version=SCHEMA_VERSION,
@@ -123,19 +126,11 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
         core_shared=max(0.0, shared["round_microseconds"] - speeds[0].round),
         variation=tuple(found[PAPERS, counts[-1]]["series"]["variation"]),
         start_seconds=starts,
+        core_pulses=tuple(core_pulses),
+        messages=by_size(found[PAPERS, counts[-1]]["series"].get("node_messages", [])),
+        pulse=first["metrics"]["pulse_microseconds"],
         network=network,
     )
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Within it, what is started runs on one core."""
-    all_of_them = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(all_of_them)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, all_of_them)
 
 
 def rounds(
@@ -159,24 +154,31 @@ def rounds(
     return left, seconds
 
 
-def speed(layers: tuple[int, ...], ranks: int, metrics: dict[str, float]) -> Speed:
+def speed(layers: tuple[int, ...], ranks: int, metrics: dict[str, float], scale: float) -> Speed:
+    """Return the times that were measured, scaled to how fast the machine was at another moment."""
     return Speed(
         layers=layers,
         ranks=ranks,
-        exemplar=metrics["exemplar_microseconds"],
-        worker=metrics["worker_microseconds"],
-        round=metrics["round_microseconds"],
+        exemplar=metrics["exemplar_microseconds"] * scale,
+        worker=metrics["worker_microseconds"] * scale,
+        round=metrics["round_microseconds"] * scale,
         worst_fit_percent=metrics["worst_fit_percent"],
     )
 
 
-def network_of(metrics: dict[str, float]) -> Network:
+def by_size(microseconds: Sequence[float]) -> tuple[Message, ...]:
+    return tuple(Message(bytes=size, time=time) for size, time in zip(SIZES, microseconds, strict=False))
+
+
+def network_of(left: dict[str, Any]) -> Network:
+    metrics = left["metrics"]
     return Network(
         latency=metrics["latency_microseconds"],
         link_mbits=metrics["link_mbits_per_second"],
         allreduce=metrics["allreduce_microseconds"],
         allreduce_byte=1e-3 * metrics["allreduce_nanoseconds_a_byte"],
         round=metrics["round_microseconds"],
+        messages=by_size(left["series"]["host_messages"]),
     )
 
 
@@ -189,13 +191,25 @@ def told(machine: Machine) -> Iterator[str]:
             f"{layers:16} {one.ranks:3} ranks: {one.exemplar:6.2f} us an exemplar, {one.worker:6.1f} a worker, "
             f"{one.round:6.1f} a round (within {one.worst_fit_percent:.0f}%)"
         )
+    if machine.core_pulses:
+        yield f"cores alone: {', '.join(f'{one:.2f}' for one in machine.core_pulses)} us an exemplar"
     yield f"with merges beside learning: {machine.overlap_worker:.0f} us a worker, {machine.overlap_round:.0f} a round"
     yield f"each further rank on a core: {machine.core_shared:.0f} us a round"
     starts = ", ".join(f"{seconds:.2f} s with {ranks} ranks" for ranks, seconds in machine.start_seconds.items())
     yield f"start and end: {starts}"
+    if machine.messages:
+        yield f"messages between ranks of a host: {in_words(machine.messages)}"
     if machine.network:
         found = machine.network
         yield (
             f"network: {found.latency:.0f} us, {found.link_mbits:,.0f} Mbit/s; Allreduce {found.allreduce:.0f} us and "
             f"{1e3 * found.allreduce_byte:.2f} ns a byte"
         )
+        if found.messages:
+            yield f"messages between hosts: {in_words(found.messages)}"
+
+
+def in_words(messages: Sequence[Message]) -> str:
+    *_, longest = messages
+    sizes = ", ".join(f"{one.time:.2f} us of {one.bytes:,} bytes" for one in messages[:-1])
+    return f"{sizes}; {longest.bytes / longest.time / 1e3:.2f} GB/s in {longest.bytes:,} bytes"

@@ -14,6 +14,7 @@ from mpinn.system.schema import entry, read
 
 SCHEMA_VERSION = 1
 FILE = "calibration.json"
+SIZES = (1, 2**10, 2**13, 2**16, 2**19, 2**22)  # bytes of messages between two ranks
 MICROSECONDS: dict[str, Any] = dict(least=0, most=1e12, unit="us")
 
 
@@ -32,14 +33,25 @@ class Speed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Message:
+    """A message from one rank to another."""
+
+    bytes: int = entry("its size", least=1, most=2**40)
+    time: float = entry("one way: half of there and back", **MICROSECONDS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Network:
     """The network between hosts, as it was measured (LogGP: latency, overhead, gap a byte)."""
 
     latency: float = entry("of a message of one byte", **MICROSECONDS)
-    link_mbits: float = entry("of every host at once, in large messages", above=0, most=1e9, unit="Mbit/s")
+    link_mbits: float = entry(
+        "that large messages of every host at once went through", above=0, most=1e9, unit="Mbit/s"
+    )
     allreduce: float = entry("of an Allreduce of two hosts, however short", **MICROSECONDS)
     allreduce_byte: float = entry("more for each byte", **MICROSECONDS)
     round: float = entry("a round of one rank a host, as above", **MICROSECONDS)
+    messages: tuple[Message, ...] = entry("between two hosts, by size", items=0, default=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +75,13 @@ class Machine:
     core_shared: float = entry("a round takes longer for each further rank on a core", **MICROSECONDS)
     variation: tuple[float, ...] = entry("quantiles of the rounds' times, as shares of their mean", least=0, items=2)
     start_seconds: dict[str, float] = entry("from mpirun to its end, without work, by ranks", least=0, unit="s")
+    pulse: float | None = entry(
+        "of an exemplar by the kernel alone, when it was measured", above=0, most=1e12, unit="us", default=None
+    )
+    core_pulses: tuple[float, ...] = entry(
+        "of an exemplar by the kernel alone, on each core", above=0, most=1e12, unit="us", items=0, default=()
+    )
+    messages: tuple[Message, ...] = entry("between two ranks of a host, by size", items=0, default=())
     network: Network | None = entry("between hosts", default=None)
 
 

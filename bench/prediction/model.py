@@ -37,6 +37,7 @@ from mpinn.model.network import Network
 
 LEARNED_PIXELS = 717  # of 784, those that any exemplar lights: the others' weights do not travel
 PAPERS = (784, 100, 10)
+FRAME = 1538 / 1448  # bytes on Ethernet for one that MPI sends: headers of TCP, IP and frame, preamble and gap
 PROGRESS_EVERY = 32  # exemplars, after which MPI goes on with a merge that is under way (BETWEEN of the kernel)
 
 
@@ -70,7 +71,7 @@ class Cluster:
     hosts: int
     ranks: int  # of a host
     cores: float  # of a host; less than 1 where hosts are no machines of their own
-    link_mbits: float | None = None  # of each host's link; None: as it was measured
+    link_mbits: float | None = None  # of each host's link, as it is called; None: as it was measured
     latency: float | None = None  # microseconds of a short message; None: as it was measured
 
     @property
@@ -130,7 +131,7 @@ def links(machine: Machine, cluster: Cluster) -> Links:
     if cluster.link_mbits is None:
         return Links(message, shared * network.allreduce_byte)
     processors = max(0.0, network.allreduce_byte - gap(network.link_mbits))
-    return Links(message, max(gap(cluster.link_mbits), shared * processors))
+    return Links(message, max(FRAME * gap(cluster.link_mbits), shared * processors))
 
 
 def by_formula(links: Links, hosts: int, size: int) -> float:
@@ -140,7 +141,7 @@ def by_formula(links: Links, hosts: int, size: int) -> float:
 
 
 def gap(mbits: float) -> float:
-    """Return the microseconds of a byte on a link."""
+    """Return the microseconds of a byte at so many megabits a second."""
     return 8 / mbits
 
 

@@ -168,7 +168,7 @@ def with_stated_network(rate: float | None, latency: float | None, host: Machine
         latency=latency,
         link_mbits=rate,
         allreduce=2 * latency,
-        allreduce_byte=model.gap(rate),
+        allreduce_byte=model.FRAME * model.gap(rate),
         round=host.speeds[0].round,
     )
     title = f"{host.title}; network stated, not measured"
@@ -214,7 +214,7 @@ def simulated(host: Machine, planned: list[tuple[Cluster, Job]], switch: float) 
         "sizes": [[cluster.hosts, job.merge_bytes] for cluster, job in several],
         "message": 1e-6 * links.message,
         "link": 1e6 / links.byte,
-        "switch": 1e6 / model.gap(switch),
+        "switch": 1e6 / (model.FRAME * model.gap(switch)),
     }
     for python in (sys.executable, "/usr/bin/python3"):
         ran = subprocess.run([python, SIMGRID], input=json.dumps(asked), capture_output=True, text=True)

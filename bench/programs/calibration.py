@@ -2,8 +2,9 @@
 
 Rounds of real training are timed, with few and many workers a rank and with small and large worker batches, in turn;
 the three times are fitted to them: T = w B exemplar + w worker + round, where each rank has w workers that learn B
-exemplars each. Where ranks are on several hosts, one on each, the network between them is measured, too: latency,
-bandwidth, and Allreduce by size. Run it under mpirun; `python -m bench calibrate` does so, and keeps what comes out.
+exemplars each. Messages between two ranks of a node are timed by size; and where ranks are on several hosts, one on
+each, the network between them: messages, bandwidth of all links at once, and Allreduce by size. Run it under mpirun;
+`python -m bench calibrate` does so, and keeps what comes out.
 """
 
 from functools import partial
@@ -11,6 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
+from bench.prediction.machine import SIZES
 from bench.programs import program, rounds
 from bench.programs.communication import timed
 from bench.programs.network import link
@@ -25,7 +27,8 @@ USUAL = GRID.index((1, 100))  # of which the variation of rounds is told
 MOST_ROUNDS = 60  # of an epoch here
 QUANTILES = 101
 MESSAGES = (2**6, 2**12, 2**15, 2**17, 2**19)  # bytes that are added up between hosts
-PINGS = 200
+PINGS = 200  # of short messages,
+LEAST_PINGS = 16  # and of long ones
 
 
 def fitted(grid: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, float]:
@@ -60,11 +63,15 @@ def allreduce_line(world: World, calls: int) -> tuple[float, float]:
     return max(first, 0.0), max(more, 0.0)
 
 
-def latency(world: World) -> float:
-    """Return the seconds of a message of a byte from rank 0 to the first rank of another host, half a round trip."""
-    other = next(rank for rank, member in enumerate(world.members) if member.host != world.home)
-    message, trips = np.zeros(1, np.uint8), []
-    for _ in range(PINGS):
+def messages(world: World, other: int) -> list[float]:
+    """Return the microseconds of messages of every size from rank 0 to another rank."""
+    return [1e6 * message_seconds(world, other, size) for size in SIZES]
+
+
+def message_seconds(world: World, other: int, size: int) -> float:
+    """Return the seconds of a message of so many bytes from rank 0 to another rank: the median half round trip."""
+    message, trips = np.zeros(size, np.uint8), []
+    for _ in range(max(LEAST_PINGS, min(PINGS, 2**21 // size))):
         start = perf_counter()
         if world.rank == 0:
             world.comm.Send(message, other)
@@ -102,7 +109,9 @@ def main() -> int:
         )
         some = rounds.first(data, of_round * max(2, min(MOST_ROUNDS, len(data.train_labels) // of_round)))
         teams.append(rounds.team_of(world, options, some))
+    before = rounds.pulse_of(world, data)
     spent = rounds.in_turn(teams, asked.epochs)
+    pulse = (before + rounds.pulse_of(world, data)) / 2
     seconds = np.array([np.median(one.mean(axis=1)) for one in spent])
     (exemplar, worker, round_), worst = fitted(np.array(grid, float), seconds)
     metrics = {
@@ -110,15 +119,21 @@ def main() -> int:
         "worker_microseconds": 1e6 * worker,
         "round_microseconds": 1e6 * round_,
         "worst_fit_percent": 100 * worst,
+        "pulse_microseconds": pulse,
         "parameters": float(teams[0].pace.settings.network.parameters),
     }
     units = {"exemplar_microseconds": "us", "worker_microseconds": "us", "round_microseconds": "us"}
-    units |= {"worst_fit_percent": "%", "parameters": "1"}
+    units |= {"worst_fit_percent": "%", "pulse_microseconds": "us", "parameters": "1"}
+    series = {"variation": variation(spent[USUAL])}
+    if world.nodes == 1 and world.size > 1:
+        series["node_messages"] = messages(world, 1)
     if world.nodes > 1:
+        other = next(rank for rank, member in enumerate(world.members) if member.host != world.home)
+        series["host_messages"] = messages(world, other)
         leaders = world.comm.Split(0 if world.node.rank == 0 else MPI.UNDEFINED, world.rank)
         first, more = allreduce_line(world, asked.calls)
         metrics |= {
-            "latency_microseconds": 1e6 * latency(world),
+            "latency_microseconds": series["host_messages"][0],
             "link_mbits_per_second": 8e-6 * link(world, leaders),
             "allreduce_microseconds": 1e6 * first,
             "allreduce_nanoseconds_a_byte": 1e9 * more,
@@ -133,7 +148,7 @@ def main() -> int:
             metrics,
             units,
             perf_counter() - began,
-            series={"variation": variation(spent[USUAL])},
+            series=series,
             environment={"kernel_id": kernel.id, "numerics": kernel.numerics, "ranks": world.size},
         )
     world.stop()

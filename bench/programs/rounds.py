@@ -3,10 +3,11 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 
+from bench.prediction.pulse import pulse
 from mpinn import config
 from mpinn.config import Options
 from mpinn.datasets import Dataset
@@ -16,6 +17,8 @@ from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.world import World
 from mpinn.training import setup
 from mpinn.training.state import RunState
+
+NAP = 1e-3  # seconds between two looks whether the others are there
 
 
 def team_of(world: World, options: Options, data: Dataset) -> Team:
@@ -44,6 +47,15 @@ def timed(team: Team, epoch: int) -> np.ndarray:
 
     team.train(epoch, 0, note)
     return np.diff(ends)
+
+
+def pulse_of(world: World, data: Dataset) -> float:
+    """Return the pulse of rank 0 alone, microseconds an exemplar: the other ranks sleep meanwhile."""
+    found = pulse(data) if world.root else 0.0
+    done = world.comm.Ibarrier()
+    while not done.Test():
+        sleep(NAP)
+    return float(world.comm.bcast(found))
 
 
 def in_turn(teams: Sequence[Team], epochs: int) -> list[np.ndarray]:

@@ -22,6 +22,7 @@ class Pace:
         self.schedule = schedule
         self.from_weights = weighs and not settings.gradients
         self.step = settings.step
+        self.rule = settings.rule
         self.changes = settings.schedule != "constant" or settings.warm_up > 0
         self.steps_change = self.changes and not settings.gradients
 
@@ -40,11 +41,11 @@ class Pace:
 
     def numbers(self, master: Master, epoch: int, done: int, factor: float) -> np.ndarray:
         """Return what the rule has to know to move the master by that round, (k,) float64: see `merging.rules`."""
-        settings = self.settings
-        if settings.rule not in OPTIMIZERS:
-            return np.array([master.momentum]) if settings.rule == "block-momentum" else NONE
+        settings, rule = self.settings, self.rule
+        if rule not in OPTIMIZERS:
+            return np.array([master.momentum]) if rule == "block-momentum" else NONE
         t = (epoch - 1) * self.schedule.rounds + done + 1
         rate = settings.master_rate * (factor if settings.gradients else 1.0)
         shrink = rate if settings.gradients else 0.0  # workers that step have shrunk their weights
-        own = OPTIMIZERS[settings.rule].numbers(settings.hyper, rate, t)
+        own = OPTIMIZERS[rule].numbers(settings.hyper, rate, t)
         return np.array([float(self.from_weights), shrink * settings.l1, shrink * settings.l2, *own])

@@ -93,5 +93,5 @@ def efficiency(parts: Iterable[dict[str, Any]]) -> Efficiency | None:
     mean, longest = (sum(one["learn"][key] for one in known) for key in ("mean", "max"))
     if not min(total, mean) > 0:
         return None
-    apart = mean + sum(one["phases"]["wait"]["mean"] for one in known)
+    apart = max(longest, mean + sum(one["phases"]["wait"]["mean"] for one in known))  # some wait before the rounds
     return Efficiency(mean / total, mean / longest, longest / apart, apart / total)

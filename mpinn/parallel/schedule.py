@@ -28,12 +28,12 @@ class Schedule:
     workers: int
     worker_batch: int
 
-    @property
+    @cached_property
     def round_size(self) -> int:
         """Exemplars of a full round."""
         return self.workers * self.worker_batch
 
-    @property
+    @cached_property
     def rounds(self) -> int:
         """Rounds of an epoch; the last may be short."""
         return -(-self.exemplars // self.round_size)

@@ -27,6 +27,8 @@ class Requests(NamedTuple):
 
     def also(self, other: "Requests") -> "Requests":
         """Return the sum of two sets of requests."""
+        if not any(other):  # as nearly always
+            return self
         return Requests(*map(sum, zip(self, other, strict=True)))
 
     @property

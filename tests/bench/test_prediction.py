@@ -110,7 +110,7 @@ def test_two_hosts_take_what_was_measured_between_two() -> None:
 
 def test_another_link_has_its_own_gap_and_the_same_processors() -> None:
     assert model.links(HOST, Cluster(2, 1, 4)) == pytest.approx((50, 0.010))
-    assert model.links(HOST, Cluster(2, 1, 4, link_mbits=100.0)) == pytest.approx((50, 0.08))
+    assert model.links(HOST, Cluster(2, 1, 4, link_mbits=100.0)) == pytest.approx((50, 0.08 * 1538 / 1448))
     assert model.links(HOST, Cluster(2, 1, 4, link_mbits=1e6)) == pytest.approx((50, 0.002))  # beside the link's 0.008
     assert model.links(HOST, Cluster(2, 1, 4, latency=80.0)) == pytest.approx((50 + 50, 0.010))
     assert model.links(HOST, Cluster(2, 1, 0.5)) == pytest.approx((50, 2 * 0.010))
@@ -339,7 +339,7 @@ def test_a_network_that_was_not_measured_can_be_stated(tmp_path: Path) -> None:
     assert ran.returncode == 0 and "network stated, not measured" in ran.stdout.splitlines()[0]
     job = Job(16, 100)
     _, host, _ = model.round_of(HOST, Cluster(1, 4, 4), Job(8, 100))  # as many workers as one of two hosts has
-    wire = 2 * 50 + 8e-3 * job.merge_bytes
+    wire = 2 * 50 + 8e-3 * 1538 / 1448 * job.merge_bytes
     row = next(line.split() for line in ran.stdout.splitlines() if line.split()[:2] == ["2", "8"])
     assert float(row[4]) == pytest.approx(1e-3 * (host + wire), rel=0.01)
 

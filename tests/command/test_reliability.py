@@ -100,16 +100,24 @@ if OPEN_MPI:  # MPICH ends all: see the refusal below
         assert said["weights_sha256"] == result(whole)["weights_sha256"] and said["config"]["overlap"]
         assert len(said["workers_of_ranks"]) == 3
 
-    @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-    def test_what_an_optimizer_remembers_survives_a_killed_rank(data: list[str], tmp_path: Path, name: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "batch", "epochs", "round_"),
+        [*((name, 10, 3, 20) for name in sorted(OPTIMIZERS)), ("rprop", "all", 8, 5)],
+    )
+    def test_what_an_optimizer_remembers_survives_a_killed_rank(
+        data: list[str], tmp_path: Path, name: str, batch: int | str, epochs: int, round_: int
+    ) -> None:
+        """And so does what the epoch has lost so far, which Rprop compares where a round has all exemplars."""
         whole, path = tmp_path / "whole.json", tmp_path / "r.json"
-        options = [*data, "--workers", "8", "--worker-batch", "10", "--merge", "gradient", "--optimizer", name]
-        options += ["--epochs", "3"]
+        options = [*data, "--workers", "8", "--worker-batch", str(batch), "--merge", "gradient", "--optimizer", name]
+        options += ["--epochs", str(epochs), "--learning-rate", "0.3"] if batch == "all" else ["--epochs", str(epochs)]
         assert train(*options, "--result", whole).returncode == 0
-        ran = run([*ULFM, *options, "--result", str(path)], MPINN_FAULT="kill:rank=0,round=20")
+        ran = run([*ULFM, *options, "--result", str(path)], MPINN_FAULT=f"kill:rank=0,round={round_}")
         assert ran.returncode == 0, ran.stderr
-        assert [failure["rank"] for failure in result(path)["failures"]] == [0]
-        assert result(path)["weights_sha256"] == result(whole)["weights_sha256"]
+        said, expected = result(path), result(whole)
+        assert [failure["rank"] for failure in said["failures"]] == [0]
+        assert said["weights_sha256"] == expected["weights_sha256"]
+        assert [row["loss"] for row in said["epochs"]] == [row["loss"] for row in expected["epochs"]]
 
     def test_a_rank_that_stops_is_named_then_killed(data: list[str], undisturbed: str, tmp_path: Path) -> None:
         path = tmp_path / "r.json"

@@ -178,10 +178,10 @@ static inline int64_t loss_of(int loss, int code, const float *phi, int n, int l
         }
         found -= logarithm(phi[label] > SMALLEST ? phi[label] : SMALLEST);
     } else {
-        for (int j = 0; j < n; j++) {
-            const double error = (j == label) - (double)phi[j];
-            found += 0.5 * (error * error);
-        }
+        const double right = phi[label];
+        for (int j = 0; j < n; j++)
+            found += (double)phi[j] * (double)phi[j];
+        found = 0.5 * (found - right * right + (1.0 - right) * (1.0 - right));
     }
     return (int64_t)((found < 1024.0 ? found : 1024.0) * 0x1p24 + 0.5);
 }

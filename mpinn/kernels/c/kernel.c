@@ -597,7 +597,7 @@ int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *i
     const float *phi = k->phi + k->first_unit[k->layers - 1];
     const int code = k->codes[k->layers - 1], classes = k->units[k->layers - 1];
     double began = seconds(), thinking = 0.0, training = 0.0;
-    *lost = 0;
+    int64_t loss = 0;
     if (stepping && count > k->tabulated && tabulate(k, count))
         return -1;
     load_weights(k, weights);
@@ -614,7 +614,7 @@ int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *i
             think(k, step, exemplars[now]);
             if (now % SAMPLED == 0)
                 thinking += (thought = seconds()) - start;
-            *lost += loss_of(k->loss, code, phi, classes, labels[exemplars[now]]);
+            loss += loss_of(k->loss, code, phi, classes, labels[exemplars[now]]);
             if (stepping)
                 train(k, t, labels[exemplars[now]]);
             else
@@ -643,6 +643,7 @@ int kernel_learn(kernel *k, int stepping, const float *weights, const uint8_t *i
             store_all(k, learned);
         }
     }
+    *lost = loss;
     double all = seconds() - began;
     spent[0] = count ? all * thinking / (thinking + training) : 0.0;
     spent[1] = all - spent[0];
