@@ -57,14 +57,15 @@ def plain(point: str) -> str:
     return re.sub(r"[^A-Za-z0-9.=-]+", "_", point)
 
 
-def file_name(point: Point, repeat: int) -> str:
-    """Return the name of the file that a run leaves in DIR/runs."""
-    return f"{plain(point.name)}_{repeat}.json"
+def result_of(place: Place, point: Point, repeat: int, earlier: int) -> Path:
+    """Return the file that a run leaves; earlier: its records so far, whose files stay what they are."""
+    again = f".{earlier + 1}" if earlier else ""
+    return place.directory / "runs" / f"{plain(point.name)}_{repeat}{again}.json"
 
 
-def command(place: Place, point: Point, repeat: int) -> list[str]:
-    """Return the command line of a run. Raises UsageError."""
-    result = place.directory / "runs" / file_name(point, repeat)
+def command(place: Place, point: Point, repeat: int, earlier: int = 0) -> list[str]:
+    """Return the command line of a run; earlier: as for `result_of`. Raises UsageError."""
+    result = result_of(place, point, repeat, earlier)
     if point.program == "train":
         return training(place, point, {"workers": point.workers, "seed": point.seed(repeat), "result": str(result)})
     program = [sys.executable, "-m", f"{PROGRAMS}.{point.program}", *program_words(point, repeat, result)]
@@ -185,15 +186,15 @@ def end(child: subprocess.Popen[str]) -> None:
         child.wait()
 
 
-def measure(place: Place, point: Point, repeat: int, patience: float, length: int | None = None) -> Record:
-    """Run a point once and return its record; length: of the run (`steps.length_by`).
+def measure(place: Place, point: Point, repeat: int, patience: float, earlier: int, length: int | None) -> Record:
+    """Run a point once and return its record; earlier: records of it so far; length: of the run (`steps.length_by`).
 
     Raises NotHereError, MpinnError.
     """
-    result = place.directory / "runs" / file_name(point, repeat)
+    result = result_of(place, point, repeat, earlier)
     result.parent.mkdir(exist_ok=True)
     result.unlink(missing_ok=True)
-    line = command(place, steps.of_length(point, length), repeat)
+    line = command(place, steps.of_length(point, length), repeat, earlier)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     before = readings(place, glance=True)
     own, began = processor_seconds(), monotonic()

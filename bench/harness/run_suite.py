@@ -263,8 +263,10 @@ def step(place: Place, point: Point, repeat: int, expected: float, left_out: dic
     try:
         if point.name in left_out:
             raise NotHereError(left_out[point.name])
-        length = steps.length_by(point, records.read(place.directory), place.suite.warm_up)
-        record = measure.measure(place, point, repeat, max(LEAST_PATIENCE, PATIENCE * expected), length)
+        found = records.read(place.directory)
+        earlier = sum((one["point"], one["repeat"]) == (point.name, repeat) for one in found)
+        length = steps.length_by(point, found, place.suite.warm_up)
+        record = measure.measure(place, point, repeat, max(LEAST_PATIENCE, PATIENCE * expected), earlier, length)
     except NotHereError as missing:
         left_out[point.name] = str(missing)
         return f"left out  {title}: {missing}"

@@ -77,13 +77,14 @@ def made(directory: Path, run: results.Run, raw: list[dict[str, Any]], price: st
     plan = untrusted.json_file(directory / "plan.json")
     hosts = len((plan.get("hostfile") or "").split("\n")) - 1 if plan.get("hostfile") else 1
     calibration = machine.beside(directory)
+    standing = {id(record) for record in records.latest(raw)}  # others were measured again, and their runs replaced
     return Pack(
         schema_version=packed.SCHEMA_VERSION,
         title=answer.title(run),
         plan={"suite": plan["suite"], "profile": plan["profile"], "hosts": hosts, "watts": plan.get("watts")},
         sessions=tuple({name: one[name] for name in SESSION if name in one} for one in run.sessions),
         records=tuple({**records.public(record), "chain": record.get("chain")} for record in raw),
-        runs=tuple(packed.left(directory, record) for record in raw),
+        runs=tuple(packed.left(directory, record) if id(record) in standing else {} for record in raw),
         calibration=untrusted.json_file(calibration) if calibration else None,
         price=price,
     )

@@ -64,6 +64,8 @@ def test_runs_that_are_too_short_are_made_longer_until_they_are_official(tmp_pat
     assert len(last["series"]["train_seconds"]) == last["length"] and last["options"]["epochs"] == 3
     assert last["official"] and last["seconds"] >= 0.1
     assert "1 run more: too short" in ran.stderr and "1 record " in ran.stdout
+    left = [one["result"] for one in recorded(tmp_path / "out")]
+    assert len(set(left)) == len(left) and all((tmp_path / "out" / one).exists() for one in left)  # none is replaced
 
 
 def test_a_record_has_what_is_needed_to_trust_it(measured: Path) -> None:

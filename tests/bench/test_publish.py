@@ -359,6 +359,37 @@ def times(name: str, factor: float) -> Callable[[dict[str, Any]], object]:
     return change
 
 
+def measured_again(place: int) -> Callable[[dict[str, Any]], object]:
+    """Return what puts a record of the first one's point and repeat at a place, of which no run is left."""
+
+    def change(one: dict[str, Any]) -> None:
+        other = deepcopy(one["records"][0])
+        other["metrics"] = {name: value and 1.01 * value for name, value in other["metrics"].items()}
+        one["records"].insert(place, other)
+        one["runs"].insert(place, {})
+
+    return change
+
+
+def test_the_last_record_of_a_repeat_is_the_one_that_counts(pack: Pack) -> None:
+    assert verify.check(doctored(pack, measured_again(0), chained=True)) == ([], [])
+    found = verify.check(doctored(pack, measured_again(1), chained=True))
+    assert [words for words in found.wrong if "what its training left is missing" in words]
+
+
+def test_of_accuracies_over_epochs_the_last_is_the_figure(of_kernel: Pack) -> None:
+    def learned(figure: float) -> Callable[[dict[str, Any]], object]:
+        def change(one: dict[str, Any]) -> None:
+            one["records"][0]["series"]["train_accuracy"] = [90.0, 95.0, 96.0]
+            one["records"][0]["metrics"]["train_accuracy"] = figure
+
+        return change
+
+    assert verify.check(doctored(of_kernel, learned(96.0), chained=True)).wrong == []
+    (wrong,) = verify.check(doctored(of_kernel, learned(95.0), chained=True)).wrong
+    assert "train_accuracy is 95.0, but 96.0 by its series" in wrong
+
+
 def test_figures_of_a_program_are_the_medians_of_what_was_timed(of_kernel: Pack) -> None:
     assert verify.check(of_kernel) == ([], [])
     metrics = of_kernel.records[0]["metrics"]
