@@ -54,6 +54,7 @@ def browser() -> Iterator[webdriver.Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
     driver = webdriver.Chrome(options=options, service=service)
+    driver.set_script_timeout(200)  # seconds: the accessibility checker takes long on a page of hundreds of records
     yield driver
     driver.quit()
 
