@@ -18,7 +18,6 @@ from bench.harness.result_file import Measured
 from bench.prediction.machine import FILE, SCHEMA_VERSION, SIZES, Machine, Message, Network, Speed
 from bench.prediction.model import PAPERS, doublings
 from bench.prediction.pulse import of_each_core, only_on
-from mpinn import datasets
 from mpinn.hosts import hostfile
 from mpinn.hosts.launcher import VENDORS, Launcher, command_line, find_launcher
 from mpinn.hosts.library import DETECTED, find
@@ -78,7 +77,7 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
     counts = doublings(cores)
     asked = [(PAPERS, ranks) for ranks in counts] + [(layers, 1) for layers in LAYERS]
     starts: dict[str, float] = {}
-    core_pulses = of_each_core(datasets.load())
+    core_pulses = of_each_core()
     speeds, found = [], {}
     with Progress([EXPECTED] * (len(asked) + 2 + bool(hosts))) as progress:
 

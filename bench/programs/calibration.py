@@ -109,9 +109,9 @@ def main() -> int:
         )
         some = rounds.first(data, of_round * max(2, min(MOST_ROUNDS, len(data.train_labels) // of_round)))
         teams.append(rounds.team_of(world, options, some))
-    before = rounds.pulse_of(world, data)
+    before = rounds.pulse_of(world)
     spent = rounds.in_turn(teams, asked.epochs)
-    pulse = (before + rounds.pulse_of(world, data)) / 2
+    pulse = (before + rounds.pulse_of(world)) / 2
     seconds = np.array([np.median(one.mean(axis=1)) for one in spent])
     (exemplar, worker, round_), worst = fitted(np.array(grid, float), seconds)
     metrics = {

@@ -43,11 +43,10 @@ def main() -> int:
         overlap=job.overlap,
         merge="block-momentum",
     )
-    data = setup.share_data(world, options)
-    team = rounds.team_of(world, options, data)
-    before = rounds.pulse_of(world, data)
+    team = rounds.team_of(world, options, setup.share_data(world, options))
+    before = rounds.pulse_of(world)
     epochs = [team.train(epoch, 0, lambda event: None) for epoch in range(1, asked.epochs + 1)]
-    pulse = (before + rounds.pulse_of(world, data)) / 2
+    pulse = (before + rounds.pulse_of(world)) / 2
     team.compare_replicas()
     if world.root:
         counted = epochs[1:] or epochs

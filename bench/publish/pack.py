@@ -77,7 +77,7 @@ def made(directory: Path, run: results.Run, raw: list[dict[str, Any]], price: st
     plan = untrusted.json_file(directory / "plan.json")
     hosts = len((plan.get("hostfile") or "").split("\n")) - 1 if plan.get("hostfile") else 1
     calibration = machine.beside(directory)
-    standing = {id(record) for record in records.latest(raw)}  # others were measured again, and their runs replaced
+    standing = {id(record) for record in records.latest(raw)}  # no figure is of others: measured again
     return Pack(
         schema_version=packed.SCHEMA_VERSION,
         title=answer.title(run),

@@ -76,7 +76,7 @@ def check(pack: Pack, train: bool = False) -> Findings:
 
 def checked(pack: Pack, train: bool) -> Findings:
     """As `check`. Raises UsageError or CONTRADICTIONS for what makes no sense."""
-    standing = {id(record) for record in records.latest(list(pack.records))}
+    standing = {id(record) for record in records.latest(list(pack.records))}  # no figure is of others: measured again
     runs = [run if id(record) in standing else {} for record, run in zip(pack.records, pack.runs, strict=True)]
     wrong = [*chain(pack), *plausible.doubts(pack.records, runs)]
     wrong += plausible.out_of_order("sessions", pack.sessions)
@@ -99,7 +99,7 @@ def checked(pack: Pack, train: bool) -> Findings:
                 wrong.append(f"{name}: what its training left is missing")
             else:
                 doubts = [*judged(machine, record), *short(point, record)]
-                if id(record) in standing:  # others were measured again: their runs are gone, and no figure is of them
+                if id(record) in standing:
                     doubts += figures(pack, record, run) if run else from_series(record)
                 wrong += [f"{name}: {words}" for words in doubts]
                 learned = weights(point, record, run, Path(folder), train) if run else Findings([], [])

@@ -9,11 +9,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from mpinn.kernels.reference import Reference
+from mpinn.kernels.reference import Learned, Reference
 from mpinn.merging import sums
 from mpinn.merging.formats import Merger
 from mpinn.merging.term import Term
-from mpinn.model.losses import Learned
 from mpinn.model.network import Network
 from mpinn.system.errors import UsageError
 

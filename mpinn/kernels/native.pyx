@@ -6,9 +6,9 @@
 
 import numpy as np
 
+from mpinn.kernels.reference import Learned
 from mpinn.merging.term import Term
 from mpinn.model.dropout import Drop
-from mpinn.model.losses import Learned
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t

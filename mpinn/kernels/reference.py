@@ -13,7 +13,6 @@ from mpinn.merging import sums
 from mpinn.merging.term import Term
 from mpinn.model import dropout
 from mpinn.model.dropout import Drop
-from mpinn.model.losses import Learned
 from mpinn.model.network import Network
 
 Array = np.ndarray
@@ -23,6 +22,14 @@ def shrink(w: Array, a1: float, a2: float) -> Array:
     """Return w after one pull of the elastic net: (1 - a2) w - a1 sgn(w), 0 where that would change its sign."""
     pulled = (1 - a2) * w - a1 * np.sign(w)
     return np.where(np.sign(pulled) * np.sign(w) < 0, 0.0, pulled)
+
+
+class Learned(NamedTuple):
+    """What learning some exemplars took, and how far the network was off."""
+
+    think: float  # seconds
+    train: float
+    loss: int  # the sum of the exemplars' losses, each before its step, in `losses.UNIT`
 
 
 class Thought(NamedTuple):

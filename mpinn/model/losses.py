@@ -28,14 +28,6 @@ class Loss(NamedTuple):
     outputs: tuple[str, ...]  # activations of the output layer that it fits
 
 
-class Learned(NamedTuple):
-    """What learning some exemplars took, and how far the network was off."""
-
-    think: float  # seconds
-    train: float
-    loss: int  # the sum of the exemplars' losses, each before its step, in UNITs
-
-
 def squares(target: Array, phi: Array, softmax: bool) -> float:
     """1/2 sum (t - phi)^2."""
     error = target - phi
