@@ -3,7 +3,7 @@
 Rounds of real training are timed, with few and many workers a rank and with small and large worker batches, in turn;
 the three times are fitted to them: T = w B exemplar + w worker + round, where each rank has w workers that learn B
 exemplars each. Messages between two ranks of a node are timed by size; and where ranks are on several hosts, one on
-each, the network between them: messages, bandwidth of all links at once, and Allreduce by size. Run it under mpirun;
+each, the network between them: messages, bandwidth of all links at once, and sums by size. Run it under mpirun;
 `python -m bench calibrate` does so, and keeps what comes out.
 """
 
@@ -18,6 +18,7 @@ from bench.programs.communication import timed
 from bench.programs.network import link
 from mpinn.config import Options
 from mpinn.parallel.mpi_library import MPI
+from mpinn.parallel.reduction import add_up
 from mpinn.parallel.world import World
 from mpinn.system.command_line import run_command
 from mpinn.training import setup
@@ -53,11 +54,11 @@ def variation(seconds: np.ndarray) -> list[float]:
 
 
 def allreduce_line(world: World, calls: int) -> tuple[float, float]:
-    """Return the seconds of an Allreduce of all ranks: of the shortest, and a byte more."""
+    """Return the seconds in which all ranks add up, as in a merge: of the shortest sums, and a byte more."""
     spent = []
     for size in MESSAGES:
-        term, total = np.ones(size // 2, np.int16), np.empty(size // 2, np.int16)
-        spent.append(timed(world, partial(world.comm.Allreduce, term, total), calls))
+        zeros = np.zeros(size // 2, np.int16)
+        spent.append(timed(world, partial(add_up, world.comm, zeros, world.nodes), calls))
     terms = np.stack([np.ones(len(MESSAGES)), MESSAGES], axis=1) / np.array(spent)[:, None]
     first, more = np.linalg.lstsq(terms, np.ones(len(MESSAGES)), rcond=None)[0].tolist()
     return max(first, 0.0), max(more, 0.0)

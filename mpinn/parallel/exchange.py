@@ -174,7 +174,9 @@ class AllreduceExchange(Exchange):
         self.notes.hand_over(requests, self.sums[-NOTES:])
         travelling = self.known(self.sums, self.terms, counts)
         round_ = Round(counts, exponent, numbers)
-        self.reduction = Reduction(self.world.comm, self.sums, round_, self.how.overlap, travelling, self.timeline)
+        self.reduction = Reduction(
+            self.world.comm, self.world.nodes, self.sums, round_, self.how.overlap, travelling, self.timeline
+        )
         self.sums, self.others = self.others, self.sums
         return earlier if self.how.overlap else self.settle()
 
@@ -270,7 +272,7 @@ class SharedMemoryExchange(Exchange):
             self.merger.add(self.sums[:-NOTES], terms, round_.counts.workers[self.workers])
         if self.has_slice and self.world.nodes > 1:
             comm, travelling = self.world.across, self.known(self.sums, terms, round_.counts)
-        return Reduction(comm, self.sums, round_, self.how.overlap, travelling, self.timeline)
+        return Reduction(comm, self.world.nodes, self.sums, round_, self.how.overlap, travelling, self.timeline)
 
     def land(self, done: Reduction | None) -> float:
         """Move this rank's slice of the master; return for how many seconds it waited for sums."""

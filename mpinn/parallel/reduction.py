@@ -9,6 +9,7 @@ import numpy as np
 from mpinn.merging import formats
 from mpinn.merging.formats import EXPONENTS, FIRST_EXPONENT
 from mpinn.merging.master import Master
+from mpinn.parallel import mpi_library
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.stop_requests import SLOTS, Requests
@@ -20,6 +21,7 @@ DIGIT = 7  # bits: what 255 ranks add up still fits into an int16
 LARGEST_DIGIT = 2**DIGIT - 1
 MOST_LOSS = 2 ** (DIGIT * DIGITS) - 1
 NOTES = SLOTS + EXPONENTS + DIGITS  # numbers that are added up beside the terms: see `Notes`
+LEAST_PIECE = 2**13  # bytes of a message in a ring: shorter ones are bound by how many there are
 
 
 class Round(NamedTuple):
@@ -102,12 +104,25 @@ def read_notes(total: np.ndarray, exponent: int, master: Master) -> tuple[Reques
     return Requests(*numbers[:SLOTS]), formats.clipped(numbers[SLOTS:-DIGITS], exponent), master.loss
 
 
+def add_up(comm: Any, numbers: np.ndarray, hosts: int) -> None:
+    """Make an array that of all ranks' sums; every rank of `comm`, which are on so many hosts, calls it.
+
+    Between hosts a long one goes round in a ring, as Open MPI's Iallreduce sends it, in as many bytes as there must be.
+    What it chooses for Allreduce sends as many, and leaves the links idle in between.
+    """
+    if hosts > 1 and mpi_library.has_ring() and numbers.nbytes >= LEAST_PIECE * comm.size:
+        comm.Iallreduce(MPI.IN_PLACE, numbers).Wait()
+    else:
+        comm.Allreduce(MPI.IN_PLACE, numbers)
+
+
 class Reduction:
-    """Sums of a round that ranks add up by Allreduce: when they are wanted or, to overlap, while the ranks learn."""
+    """Sums of a round that ranks add up: when they are wanted or, to overlap, while the ranks learn."""
 
     def __init__(
         self,
         comm: Any,
+        hosts: int,
         sums: np.ndarray,
         round_: Round,
         overlap: bool,
@@ -115,7 +130,7 @@ class Reduction:
         timeline: Timeline,
     ) -> None:
         """comm: those that add up, None for a rank that has no part in it; travelling: None where all sums travel."""
-        self.comm, self.sums, self.round, self.timeline = comm, sums, round_, timeline
+        self.comm, self.hosts, self.sums, self.round, self.timeline = comm, hosts, sums, round_, timeline
         self.travelling = travelling
         self.sent = travelling.pack(sums) if travelling else sums
         self.request = comm.Iallreduce(MPI.IN_PLACE, self.sent) if comm is not None and overlap else None
@@ -143,7 +158,7 @@ class Reduction:
         start = perf_counter()
         try:
             if self.request is None:
-                self.comm.Allreduce(MPI.IN_PLACE, self.sent)
+                add_up(self.comm, self.sent, self.hosts)
             else:
                 self.request.Wait()
                 self.arrive()

@@ -20,7 +20,7 @@ from mpinn.merging.master import Master
 from mpinn.merging.optimizers import OPTIMIZERS, Optimizer
 from mpinn.merging.rules import RULES, Rule, optimize
 from mpinn.model.network import Network
-from mpinn.parallel import exchange, reduction
+from mpinn.parallel import exchange, mpi_library, reduction
 from mpinn.parallel import round as round_module
 from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
 from mpinn.parallel.round import ReplicaError, Team
@@ -150,9 +150,10 @@ def test_a_signal_to_stop_is_heard_by_every_rank(world: World, number: int, name
 @pytest.mark.parametrize("workers", [1, 8, 11])
 @pytest.mark.parametrize("through", ["shared-memory", "allreduce"])
 def test_several_nodes_give_the_bits_of_the_serial_oracle(
-    world: World, momentum: float, workers: int, through: str
+    world: World, momentum: float, workers: int, through: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the sums only those that are not known travel, unless a rank or node has no worker."""
+    """Of the sums only those that are not known travel, in a ring, unless a rank or node has no worker."""
+    monkeypatch.setattr(reduction, "LEAST_PIECE", 1)
     nodes = Nodes(world.comm, 2)
     assert nodes.nodes == world.size // 2 and nodes.slices == 2
     how: dict[str, Any] = dict(workers=workers, momentum=momentum, data=FRAMED, l1=1e-4, l2=1e-2)
@@ -170,6 +171,25 @@ def test_several_nodes_give_the_bits_of_the_serial_oracle(
         learners.train(3, 0, ignore)
     assert np.array_equal(parallel.master.weights, oracle.master.weights)
     nodes.memory.free()
+
+
+@pytest.mark.mpi(min_size=2)
+@pytest.mark.parametrize(("hosts", "missing", "call"), [(1, 0, "Allreduce"), (2, 1, "Allreduce"), (2, 0, "Iallreduce")])
+def test_long_sums_go_round_in_a_ring_between_hosts(world: World, hosts: int, missing: int, call: str) -> None:
+    class Told(MPI.Intracomm):
+        def Allreduce(self, *buffers: Any) -> None:  # noqa: N802
+            calls.append("Allreduce")
+            super().Allreduce(*buffers)
+
+        def Iallreduce(self, *buffers: Any) -> MPI.Request:  # noqa: N802
+            calls.append("Iallreduce")
+            return super().Iallreduce(*buffers)
+
+    calls = list[str]()
+    numbers = np.arange(world.size * reduction.LEAST_PIECE // 2 - missing, dtype=np.int16) % 100 + world.rank
+    right = (np.arange(len(numbers)) % 100) * world.size + sum(range(world.size))
+    reduction.add_up(Told(world.comm), numbers, hosts)
+    assert np.array_equal(numbers, right) and calls == [call if mpi_library.has_ring() else "Allreduce"]
 
 
 @pytest.mark.mpi(min_size=3)

@@ -135,7 +135,7 @@ def test_a_merge_ends_when_its_rank_notices_that_it_is_complete() -> None:
     comm = SimpleNamespace(Iallreduce=lambda *buffers: request)
     kept.begin_round(1, 1)
     sums = np.zeros(3)
-    merge = reduction.Reduction(comm, sums, Round(Counts(np.ones(1, int), 1), 0, sums), True, None, kept)
+    merge = reduction.Reduction(comm, 1, sums, Round(Counts(np.ones(1, int), 1), 0, sums), True, None, kept)
     merge.progress()
     assert not len(kept.spans()) and kept.progressed > 0
     merge.progress()
