@@ -108,7 +108,7 @@ def add_up(comm: Any, numbers: np.ndarray, hosts: int) -> None:
     """Make an array that of all ranks' sums; every rank of `comm`, which are on so many hosts, calls it.
 
     Between hosts a long one goes round in a ring, as Open MPI's Iallreduce sends it, in as many bytes as there must be.
-    What it chooses for Allreduce sends as many, and leaves the links idle in between.
+    What it chooses for Allreduce sends as many, and often leaves the links idle in between.
     """
     if hosts > 1 and mpi_library.has_ring() and numbers.nbytes >= LEAST_PIECE * comm.size:
         comm.Iallreduce(MPI.IN_PLACE, numbers).Wait()
