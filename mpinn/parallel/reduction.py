@@ -105,10 +105,10 @@ def read_notes(total: np.ndarray, exponent: int, master: Master) -> tuple[Reques
 
 
 def add_up(comm: Any, numbers: np.ndarray, hosts: int) -> None:
-    """Make an array that of all ranks' sums; every rank of `comm`, which are on so many hosts, calls it.
+    """Make `numbers`, in place, the sum of all ranks'. Every rank of `comm` calls it; they are on so many hosts.
 
-    Between hosts a long one goes round in a ring, as Open MPI's Iallreduce sends it, in as many bytes as there must be.
-    What it chooses for Allreduce sends as many, and often leaves the links idle in between.
+    Between hosts long ones go round in a ring, as Open MPI's Iallreduce sends them: no fewer bytes than in what it
+    chooses for Allreduce, but that often leaves the links idle in between.
     """
     if hosts > 1 and mpi_library.has_ring() and numbers.nbytes >= LEAST_PIECE * comm.size:
         comm.Iallreduce(MPI.IN_PLACE, numbers).Wait()
