@@ -160,19 +160,26 @@ def plan(place: Place) -> dict[str, Any]:
 
 
 def agree(place: Place, now: dict[str, Any]) -> None:
-    """Store the plan in the directory. Raises UsageError where another plan is stored there."""
+    """Store the plan. Raises UsageError where another one is stored, unless it has the same points and fewer."""
     path = place.directory / "plan.json"
     now = json.loads(json.dumps(now))
     if path.exists():
         before = untrusted.json_file(path)
         differ = [key for key in now if not isinstance(before, dict) or before.get(key) != now[key]]
-        if differ:
+        if differ and not grown(before, now):
             raise UsageError(
                 f"{place.directory}: holds a run with another {' and '.join(differ)}; give --out another place, or "
                 "repeat the command that began it"
             )
-    else:
-        files.write_json(path, now)
+    files.write_json(path, now)
+
+
+def grown(before: Any, now: dict[str, Any]) -> bool:
+    """Return whether a plan is the one before with more points: records of that one are records of this one."""
+    if not (isinstance(before, dict) and isinstance(before.get("suite"), dict) and before.get("points")):
+        return False
+    alike = [plan | {"points": [], "suite": plan["suite"] | {"experiments": {}}} for plan in (before, now)]
+    return alike[0] == alike[1] and all(point in now["points"] for point in before["points"])
 
 
 def keep_environment(place: Place) -> None:

@@ -122,6 +122,21 @@ def test_another_plan_in_the_same_directory_is_refused(measured: Path) -> None:
     assert ran.returncode == 2 and len(errors(ran.stderr)) == 1 and "another suite" in ran.stderr
 
 
+def test_a_suite_that_has_grown_goes_on_with_what_it_has_more(tmp_path: Path) -> None:
+    out, first = tmp_path / "out", {"title": "One", "ranks": 1, "repeats": 1}
+    assert bench("run", write_suite(tmp_path, experiments={"one": first}), "--out", out).returncode == 0
+    before = (out / "records.jsonl").read_text()
+    both = {"two": first | {"workers": [1, 2]}, "one": first | {"title": "Another"}}
+    more = bench("run", write_suite(tmp_path, experiments=both), "--out", out)
+    assert more.returncode == 0 and "going on: 1 recorded, 2 to do" in more.stderr
+    assert (out / "records.jsonl").read_text().startswith(before)
+    assert [one["point"] for one in recorded(out)[1:]] in (["two/workers=1", "two/workers=2"][::way] for way in (1, -1))
+    assert list(json.loads((out / "plan.json").read_text())["suite"]["experiments"]) == ["two", "one"]
+    for change in ({"experiments": {"one": first}}, {"experiments": both, "warm_up": 0}):
+        ran = bench("run", write_suite(tmp_path, **change), "--out", out)
+        assert ran.returncode == 2 and "holds a run with another suite" in ran.stderr
+
+
 def test_a_run_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     command = [*BENCH, "run", str(write_suite(tmp_path)), "--out", str(tmp_path / "out"), "--set", "repeats=1"]
     records = tmp_path / "out" / "records.jsonl"
