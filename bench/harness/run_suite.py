@@ -62,7 +62,9 @@ def add_parser(commands: Any) -> None:
         "--again", action="store_true", help="measure once more what is recorded as DEGRADED or INVALID"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print every command and an estimate of the time, and stop"
+        "--dry-run",
+        action="store_true",
+        help="print the commands of what is left to do and an estimate of the time, and stop",
     )
     parser.set_defaults(command=run)
 
@@ -88,9 +90,10 @@ def run(asked: argparse.Namespace) -> int:
         raise UsageError(f"--watts {asked.watts:g}: expected more than 0")
     place = Place(directory, suite, profile, launcher, asked.hostfile, asked.watts)
     if asked.dry_run:
-        return dry_run(place, steps.planned(all_points(place)))
-    with mine(directory) as lock:
         agree(place, plan(place))
+        return dry_run(place, to_do(place, records.read(directory), asked.again))
+    with mine(directory) as lock:
+        files.write_json(directory / "plan.json", agree(place, plan(place)))
         return go_on(dataclasses.replace(place, lock=lock), asked.again)
 
 
@@ -115,7 +118,7 @@ def estimates(place: Place, asked: list[tuple[Point, int, int]], todo: list[Step
 
 
 def dry_run(place: Place, todo: list[Step]) -> int:
-    """Print the commands and an estimate."""
+    """Print the commands of what is left to do, and an estimate."""
     asked = oracles(place, todo)
     for point, seed, epochs in asked:
         path = oracle.place(place.directory, point, seed)
@@ -123,7 +126,8 @@ def dry_run(place: Place, todo: list[Step]) -> int:
     for point, repeat in todo:
         print(shlex.join(measure.command(place, point, repeat)))
     seconds = sum(estimates(place, asked, todo))
-    print(f"# {len(asked)} oracles and {len(todo)} runs, roughly {estimate.told(seconds)}", file=sys.stderr)
+    left = f"{counted(len(asked), 'oracle')} and {counted(len(todo), 'run')}"
+    print(f"# {left}, roughly {estimate.told(seconds)}", file=sys.stderr)
     return 0
 
 
@@ -159,19 +163,18 @@ def plan(place: Place) -> dict[str, Any]:
     }
 
 
-def agree(place: Place, now: dict[str, Any]) -> None:
-    """Store the plan. Raises UsageError where another one is stored, unless it has the same points and fewer."""
+def agree(place: Place, planned: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan as it is stored. Raises UsageError where another is, unless it has the same points and fewer."""
     path = place.directory / "plan.json"
-    now = json.loads(json.dumps(now))
-    if path.exists():
-        before = untrusted.json_file(path)
-        differ = [key for key in now if not isinstance(before, dict) or before.get(key) != now[key]]
-        if differ and not grown(before, now):
-            raise UsageError(
-                f"{place.directory}: holds a run with another {' and '.join(differ)}; give --out another place, or "
-                "repeat the command that began it"
-            )
-    files.write_json(path, now)
+    now: dict[str, Any] = json.loads(json.dumps(planned))
+    before = untrusted.json_file(path) if path.exists() else now
+    differ = [key for key in now if not isinstance(before, dict) or before.get(key) != now[key]]
+    if differ and not grown(before, now):
+        raise UsageError(
+            f"{place.directory}: holds a run with another {' and '.join(differ)}; give --out another place, or "
+            "repeat the command that began it"
+        )
+    return now
 
 
 def grown(before: Any, now: dict[str, Any]) -> bool:
@@ -206,25 +209,30 @@ def keep_environment(place: Place) -> None:
     files.write_json(path, [*earlier, now])
 
 
+def to_do(place: Place, found: list[Record], again: bool) -> list[Step]:
+    """Return what is not recorded yet, or with `again` not as VALID; or what is not measured well enough."""
+    wanted = all_points(place)
+    done = {(one["point"], one["repeat"]) for one in records.latest(found) if one["verdict"] == VALID or not again}
+    todo = [(point, repeat) for point, repeat in steps.planned(wanted) if (point.name, repeat) not in done]
+    return todo or steps.more(wanted, found, place.suite.most_repeats)
+
+
 def go_on(place: Place, again: bool) -> int:
-    """Run the oracles, then what is not recorded yet, or with `again` not as VALID; return the exit status.
+    """Run the oracles, then what is left to do; return the exit status.
 
     Where speed is measured, go on until it is measured well.
     """
     signal.signal(signal.SIGTERM, terminate)
     wanted, found = all_points(place), records.read(place.directory)
-    latest = records.latest(found)
-    done = {(one["point"], one["repeat"]) for one in latest if one["verdict"] == VALID or not again}
-    todo = [(point, repeat) for point, repeat in steps.planned(wanted) if (point.name, repeat) not in done]
-    todo = todo or steps.more(wanted, found, place.suite.most_repeats)
+    todo, recorded = to_do(place, found, again), len(records.latest(found))
     untraced = traces.missing(place, wanted)
     if not todo and not untraced:
         print(
-            f"nothing left to do: {place.directory} has all {len(done)} records; for a new run give --out another place"
+            f"nothing left to do: {place.directory} has all {recorded} records; for a new run give --out another place"
         )
         return summary(place)
     if found:
-        print(f"going on: {len(done)} recorded, {len(todo)} to do", file=sys.stderr)
+        print(f"going on: {recorded} recorded, {len(todo)} to do", file=sys.stderr)
     left_out: dict[str, str] = {}
     try:
         keep_environment(place)

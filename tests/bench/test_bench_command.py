@@ -127,6 +127,9 @@ def test_a_suite_that_has_grown_goes_on_with_what_it_has_more(tmp_path: Path) ->
     assert bench("run", write_suite(tmp_path, experiments={"one": first}), "--out", out).returncode == 0
     before = (out / "records.jsonl").read_text()
     both = {"two": first | {"workers": [1, 2]}, "one": first | {"title": "Another"}}
+    dry = bench("run", write_suite(tmp_path, experiments=both), "--out", out, "--dry-run")
+    assert dry.returncode == 0 and "1 oracle and 2 runs" in dry.stderr and "one_0" not in dry.stdout
+    assert list(json.loads((out / "plan.json").read_text())["suite"]["experiments"]) == ["one"]
     more = bench("run", write_suite(tmp_path, experiments=both), "--out", out)
     assert more.returncode == 0 and "going on: 1 recorded, 2 to do" in more.stderr
     assert (out / "records.jsonl").read_text().startswith(before)

@@ -1,13 +1,10 @@
 """Optimizers and merged gradients against PyTorch's own, where it is installed (the extra `peers`)."""
 
-from collections.abc import Callable
-from itertools import pairwise
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
+from bench.programs.peers.torch_minibatches import THEIRS, Perceptron
 from mpinn.datasets import Dataset, load
 from mpinn.kernels.native import Native
 from mpinn.merging import optimizers
@@ -17,18 +14,6 @@ from mpinn.parallel.schedule import epoch_order
 from tests.digits import digits
 
 RATE, HYPER = 0.01, Hyper(0.9, 0.9, 0.99, 1e-6)
-NO_SCHEDULE = 1e9  # of NAdam's beta1, after which it is what beta1 says
-BETAS, EPSILON = (0.9, 0.99), 1e-6
-THEIRS: dict[str, Callable[[Any, float], Any]] = {
-    "sgd": lambda w, rate: torch.optim.SGD(w, rate),
-    "momentum": lambda w, rate: torch.optim.SGD(w, rate, momentum=0.9),
-    "nesterov": lambda w, rate: torch.optim.SGD(w, rate, momentum=0.9, nesterov=True),
-    "adagrad": lambda w, rate: torch.optim.Adagrad(w, rate, eps=EPSILON),
-    "rmsprop": lambda w, rate: torch.optim.RMSprop(w, rate, alpha=0.99, eps=EPSILON),
-    "adam": lambda w, rate: torch.optim.Adam(w, rate, betas=BETAS, eps=EPSILON),
-    "nadam": lambda w, rate: torch.optim.NAdam(w, rate, betas=BETAS, eps=EPSILON, momentum_decay=NO_SCHEDULE),
-    "rprop": lambda w, rate: torch.optim.Rprop(w, rate),
-}
 USUAL = {"sgd": 0.25, "momentum": 0.025, "nesterov": 0.025}  # rates under cross-entropy; of others their own
 SEEDS = (0, 1, 2)
 
@@ -42,7 +27,7 @@ def test_steps_along_random_gradients_are_theirs(name: str) -> None:
     rng = np.random.default_rng(3)
     ours = rng.uniform(-1, 1, 500).astype(np.float32)
     theirs = torch.from_numpy(ours.copy()).requires_grad_()
-    optimizer = THEIRS[name]([theirs], RATE)
+    optimizer = THEIRS[name]([theirs], RATE, HYPER)
     moments = np.zeros((len(OPTIMIZERS[name].moments), 500), np.float32)
     scale = 10.0 ** rng.uniform(-4, 1, 500)
     for t in range(1, 40):
@@ -60,9 +45,7 @@ def test_a_network_learns_the_same_weights_as_their_module(name: str) -> None:
     data = digits()
     network = Network((144, 20, 5), loss="cross-entropy", layer_normalisation=False, initial="lecun", input_divisor=255)
     ours, module = learned_by_both(name, network, data, seed=1, rate=RATE, batch=32, steps=10)
-    for layer, view in zip((module[0], module[2]), network.views(ours), strict=True):
-        np.testing.assert_allclose(view[:-1].T, layer.weight.detach().numpy(), rtol=0, atol=2e-4)
-        np.testing.assert_allclose(view[-1], layer.bias.detach().numpy(), rtol=0, atol=2e-4)
+    np.testing.assert_allclose(ours, module.weights(), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("name", sorted({*OPTIMIZERS} - {"rprop"}))  # which is not for minibatches
@@ -75,9 +58,8 @@ def test_accuracies_of_mnist_are_theirs_within_what_seeds_differ(name: str) -> N
         rate = USUAL.get(name, OPTIMIZERS[name].rate)
         ours, module = learned_by_both(name, network, data, seed, rate, batch=64, steps=300)
         mine = network.predict(ours, data.test_images).argmax(axis=1)
-        with torch.no_grad():
-            other = module(torch.from_numpy(data.test_images.astype(np.float32) / 255)).argmax(dim=1).numpy()
-        accuracies.append([100 * float(np.mean(one == data.test_labels)) for one in (mine, other)])
+        other = module.accuracy(torch.from_numpy(data.test_images), torch.from_numpy(data.test_labels))
+        accuracies.append([100 * float(np.mean(mine == data.test_labels)), other])
     found = np.array(accuracies)
     assert found.min() > 90
     apart, spread = np.abs(found[:, 0] - found[:, 1]), np.ptp(found, axis=0).max()
@@ -86,26 +68,16 @@ def test_accuracies_of_mnist_are_theirs_within_what_seeds_differ(name: str) -> N
 
 def learned_by_both(
     name: str, network: Network, data: Dataset, seed: int, rate: float, batch: int, steps: int
-) -> tuple[np.ndarray, Any]:
+) -> tuple[np.ndarray, Perceptron]:
     """Return our weights and their module after some steps from the same weights and with the same minibatches."""
     ours = network.initial_weights(seed)
-    layers = [torch.nn.Linear(n, m) for n, m in pairwise(network.sizes)]
-    for layer, view in zip(layers, network.views(ours), strict=True):
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(view[:-1].T.copy()))
-            layer.bias.copy_(torch.from_numpy(view[-1].copy()))
-    module = torch.nn.Sequential(layers[0], torch.nn.ELU(network.alpha), layers[1])
-    optimizer = THEIRS[name](module.parameters(), rate)
+    module = Perceptron(network, ours, name, rate, HYPER)
     moments = np.zeros((len(OPTIMIZERS[name].moments), len(ours)), np.float32)
     native, direction = Native(network, 1.0, 0, 0), np.empty_like(ours)
     order = epoch_order(seed, 1, len(data.train_labels))
     for t in range(1, steps + 1):
         chosen = order[(t - 1) * batch : t * batch]
-        optimizer.zero_grad()
-        inputs = torch.from_numpy(data.train_images[chosen].astype(np.float32) / 255)
-        targets = torch.from_numpy(data.train_labels[chosen]).long()
-        torch.nn.functional.cross_entropy(module(inputs), targets).backward()
-        optimizer.step()
+        module.learn(torch.from_numpy(data.train_images[chosen]), torch.from_numpy(data.train_labels[chosen]).long())
         native.gradient(ours, data.train_images, data.train_labels, chosen, direction)
         c = np.array(OPTIMIZERS[name].numbers(HYPER, rate, t), np.float32)
         optimizers.move(name, ours, moments, direction, 0.0, 0.0, c)

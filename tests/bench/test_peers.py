@@ -21,6 +21,7 @@ from mpinn.parallel.schedule import epoch_order
 
 INSTALLED = {
     "torch_eager": importlib.util.find_spec("torch") is not None,
+    "torch_optimizers": importlib.util.find_spec("torch") is not None,
     "sklearn_mlp": importlib.util.find_spec("sklearn") is not None,
     "go": shutil.which("go") is not None,
 }
@@ -59,6 +60,8 @@ def assert_not_here(ran: subprocess.CompletedProcess[str]) -> None:
     [
         ("torch_eager", ["--exemplars", "200", "--in-place"]),
         ("torch_eager", ["--exemplars", "150", "--ranks", "2"]),  # the second rank's worker batch is short
+        ("torch_optimizers", ["--exemplars", "1000", "--optimizer", "nadam"]),
+        ("torch_optimizers", ["--exemplars", "700", "--layers", "784", "30", "20", "10"]),
         ("go", ["--exemplars", "400"]),
         ("go", ["--exemplars", "200", "--dense", "--workers", "2"]),
         ("go", ["--exemplars", "450", "--workers", "8", "--seed", "3", "--epochs", "2"]),  # workers without exemplars
@@ -74,7 +77,7 @@ def test_a_peer_learns_the_same(name: str, options: list[str], tmp_path: Path) -
         assert metrics["epoch_seconds"] == pytest.approx(0.06 * metrics["exemplar_microseconds"])
         if epochs == 1:
             assert result["seconds"] == pytest.approx(1e-6 * exemplars * metrics["exemplar_microseconds"])
-        if name != "sklearn_mlp":
+        if name in ("torch_eager", "go"):
             several = [int(options[i + 1]) for i, word in enumerate(options) if word in ("--ranks", "--workers")]
             assert metrics["ranks" if name == "torch_eager" else "workers"] == (several or [1])[0]
         assert result["series"] == {}  # accuracies of a part of the training set would be compared with those of all
@@ -156,9 +159,10 @@ def test_accuracy_of_weights_that_know_nothing() -> None:
     )
 
 
-def test_the_suite_has_a_point_of_every_peer() -> None:
+def test_the_suites_have_a_point_of_every_peer() -> None:
     found = points(load("peers", []), find(DETECTED))
-    assert {point.program for point in found} == {"train", *(f"peers.{name}" for name in INSTALLED)}
+    programs = {point.program for point in [*found, *points(load("learning", []), find(DETECTED))]}
+    assert programs == {"train", *(f"peers.{name}" for name in INSTALLED)}
     assert {point.workers for point in found if point.program == "train"} == {1, 2, 4}
     for name, option in (("go", "workers"), ("torch_eager", "ranks")):
         for point in found:
