@@ -20,6 +20,7 @@ from mpinn.system.words import counted
 
 VERIFIED, UNVERIFIED, REFUTED = "VERIFIED", "UNVERIFIED", "REFUTED"
 GROWING = ("train_accuracy", "test_accuracy")  # series over epochs, of which the figure is the last
+EXEMPLARS = 60_000  # of an epoch of a program that tells its accuracies: those of MNIST
 SAME = 1e-9  # relative, of figures that are computed again
 CONTRADICTIONS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
@@ -161,19 +162,37 @@ def short(point: Point, record: dict[str, Any]) -> Iterator[str]:
 
 
 def from_series(record: dict[str, Any]) -> Iterator[str]:
-    """Yield the figures of a program that are not the medians of their series: of accuracies not the last."""
-    for name, values in record["series"].items():
-        found = values[-1] if name in GROWING else median(values)
+    """Yield the figures of a program that are not what its series come to."""
+    for name, found in by_series(record).items():
         if name in record["metrics"] and not same(record["metrics"][name], found):
             yield f"{name} is {record['metrics'][name]}, but {found} by its series"
 
 
+def by_series(record: dict[str, Any]) -> dict[str, float]:
+    """Return the figures that the series of a program come to: medians, of accuracies over epochs the last.
+
+    Seconds and accuracies of epochs tell how long one takes, and when levels of accuracy were reached.
+    """
+    series = record["series"]
+    found = {name: values[-1] if name in GROWING else median(values) for name, values in series.items()}
+    if series.keys() >= {"train_seconds", *GROWING}:
+        columns = [series[name] for name in ("train_seconds", *GROWING)]
+        rows = [
+            {"epoch": number, "train_seconds": seconds, "train_accuracy": train, "test_accuracy": test}
+            for number, (seconds, train, test) in enumerate(zip(*columns, strict=True), 1)
+        ]
+        epoch = found["train_seconds"]
+        found |= {"epoch_seconds": epoch, "exemplar_microseconds": 1e6 * epoch / EXEMPLARS}
+        found |= measure.times_to_accuracy(rows)
+    return found
+
+
 def unfounded(pack: Pack) -> Iterator[str]:
-    """Yield the programs with a figure that has no series, of which it would be the median."""
+    """Yield the programs with a figure that their series do not come to."""
     programs = [record for record in pack.records if record["program"] != "train"]
-    unknown = {record["program"] for record in programs if record["metrics"].keys() - record["series"].keys()}
+    unknown = {record["program"] for record in programs if record["metrics"].keys() - by_series(record).keys()}
     if unknown:
-        yield f"no figure of {', '.join(sorted(unknown))} can be computed again from what is packed"
+        yield f"not all figures of {', '.join(sorted(unknown))} can be computed again from what is packed"
 
 
 def figures(pack: Pack, record: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
