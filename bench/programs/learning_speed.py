@@ -53,25 +53,27 @@ def main() -> int:
                 learn(start, digits.train_images, digits.train_labels, batch, learned)
                 if number:
                     spent[name].append(perf_counter() - begun)
-    metrics = {f"{name}_microseconds": 1e6 * median(times) / BATCH for name, times in spent.items()}
-    units = dict.fromkeys(metrics, "us")
+    series = {f"{name}_microseconds": [1e6 * one / BATCH for one in times] for name, times in spent.items()}
+    units = dict.fromkeys(series, "us")
     for name in ("gradient", "momentum"):
-        ratios = [slow / fast for slow, fast in zip(spent[name], spent["steps"], strict=True)]
-        metrics[f"{name}_by_steps"], units[f"{name}_by_steps"] = median(ratios), "1"
+        series[f"{name}_by_steps"] = [slow / fast for slow, fast in zip(spent[name], spent["steps"], strict=True)]
+        units[f"{name}_by_steps"] = "1"
     total = np.random.default_rng(0).integers(-1000, 1000, network.parameters, np.int32)
     for name, about in OPTIMIZERS.items():
         moments = np.zeros((len(RULES[name].moments), network.parameters), np.float32)
         numbers = np.array([0.0, 1e-10, 1e-10, *about.numbers(HYPER, 1e-4, 5)])
-        times = []
+        series[f"{name}_step_microseconds"], units[f"{name}_step_microseconds"] = [], "us"
         for _ in range(STEPS):
             begun = perf_counter()
             steps.merger.move(name, start, moments, total, 1e-6, numbers)
-            times.append(perf_counter() - begun)
-        metrics[f"{name}_step_microseconds"], units[f"{name}_step_microseconds"] = 1e6 * median(times), "us"
+            series[f"{name}_step_microseconds"].append(1e6 * (perf_counter() - begun))
+    metrics = {name: median(values) for name, values in series.items()}
     measured = sum(map(sum, spent.values()))
     finite = bool(np.isfinite(start).all())
     checks = [program.check("the optimizers' weights", finite, "all are numbers")]
-    program.write(asked.result, metrics, units, measured, checks=checks, environment={"kernel_id": steps.id})
+    program.write(
+        asked.result, metrics, units, measured, checks=checks, series=series, environment={"kernel_id": steps.id}
+    )
     return 0
 
 
