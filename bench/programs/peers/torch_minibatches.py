@@ -56,7 +56,7 @@ class Perceptron(nn.Module):
     def accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> float:
         """Return the percentage of images that it classifies right."""
         with torch.no_grad():
-            return 100 * float((self(images).argmax(1) == labels).float().mean())
+            return 100 * float((self(images).argmax(1) == labels).double().mean())
 
     def weights(self) -> np.ndarray:
         """Return the weights, (parameters,) float32."""
