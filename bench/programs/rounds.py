@@ -11,7 +11,7 @@ from bench.prediction.pulse import pulse
 from mpinn import config
 from mpinn.config import Options
 from mpinn.datasets import Dataset
-from mpinn.parallel.phases import RoundLearned, RoundMerged
+from mpinn.parallel.phases import RoundMerged
 from mpinn.parallel.round import Team
 from mpinn.parallel.stop_requests import Listener
 from mpinn.parallel.world import World
@@ -41,9 +41,8 @@ def timed(team: Team, epoch: int) -> np.ndarray:
     """Do the rounds of an epoch; return the seconds of each, from the merge before to its own, on this rank."""
     ends: list[float] = []
 
-    def note(event: RoundLearned | RoundMerged) -> None:
-        if isinstance(event, RoundMerged):
-            ends.append(perf_counter())
+    def note(event: RoundMerged) -> None:
+        ends.append(perf_counter())
 
     team.train(epoch, 0, note)
     return np.diff(ends)

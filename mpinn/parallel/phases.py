@@ -12,24 +12,17 @@ import numpy as np
 PHASES = ("think", "train", "merge", "wait")
 
 
-class RoundLearned(NamedTuple):
-    """An event: this rank's workers have learned their batches of a round."""
+class RoundMerged(NamedTuple):
+    """An event: the round's workers have learned and handed their steps over, and the master has moved."""
 
     epoch: int  # from 1
     round: int  # from 1
-    think: float  # seconds of this rank
-    train: float
-
-
-class RoundMerged(NamedTuple):
-    """An event: the round's workers have handed their steps over, and the master has moved."""
-
-    epoch: int
-    round: int
     settled: bool  # whether no merge is left under way: a run can go on from here
     clipped: int  # workers whose steps were cut
     loss: int  # of their exemplars, in `losses.UNIT`
-    waited: float  # seconds that this rank was in collectives
+    think: float  # seconds of this rank
+    train: float
+    waited: float  # in collectives
 
 
 def spread(seconds: np.ndarray) -> dict[str, float]:

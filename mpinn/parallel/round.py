@@ -20,7 +20,7 @@ from mpinn.parallel import exchange, fault_injection
 from mpinn.parallel.exchange import Merging
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.pace import Pace
-from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
+from mpinn.parallel.phases import RoundMerged
 from mpinn.parallel.reduction import Merged
 from mpinn.parallel.schedule import Counts, Schedule, assign, assign_by_speed, epoch_order
 from mpinn.parallel.stop_requests import SLOTS, Listener, Requests
@@ -183,19 +183,19 @@ class Team:
         self,
         epoch: int,
         first_round: int,
-        tell: Callable[[RoundLearned | RoundMerged], None],
+        tell: Callable[[RoundMerged], None],
         accuracies: Sequence[float] = (),
     ) -> Progress:
         """Do the rounds of an epoch from `first_round` (from 0) on, to its end or to the first with a request.
 
-        `tell` gets the events of every round; accuracies: on the training set, after each epoch before. A round that
-        diverged does not count as done, and leaves a useless master.
+        `tell` gets an event of every round that is done; accuracies: on the training set, after each epoch before. A
+        round that diverged does not count as done, and leaves a useless master.
         """
         start = perf_counter()
         with self.timeline.span(Kind.SCATTERING):
             batches = self.scatter_batches(epoch)
         self.kernel.learner.set_epoch(self.seed, epoch)
-        phases = np.zeros(len(PHASES))
+        thinking = training = merging = 0.0
         stays = np.zeros(self.schedule.rounds)  # seconds in the collective
         requests, asked = Requests(), np.zeros(SLOTS, np.int64)
         clipped = 0
@@ -207,8 +207,7 @@ class Team:
             factor = self.pace.factor(epoch, done, accuracies)
             if self.pace.steps_change:
                 self.kernel.learner.set_rate(factor * self.pace.step)
-            learning = self.learn(batches[done], counts, epoch, done)
-            tell(RoundLearned(epoch, done + 1, *learning))
+            think, train = self.learn(batches[done], counts, epoch, done)
             self.listener.write_to(asked)
             if ((epoch - 1) * self.schedule.rounds + done + 1) % self.check_every == 0:
                 with self.timeline.of_round(Kind.COMPARING):
@@ -217,15 +216,16 @@ class Team:
             numbers = self.pace.numbers(self.exchange.master, epoch, done, factor)
             merged = self.merge(counts, asked, numbers, settle)
             requests, stays[done] = requests.also(merged.requests), merged.waited
-            phases[:2] += learning
-            phases[2] += perf_counter() - begun - sum(learning) - stays[done]
+            thinking += think
+            training += train
+            merging += perf_counter() - begun - think - train - merged.waited
             self.timeline.end_round()
             if requests.diverged:
                 break
             done += 1
             settled = done if settle else settled
             clipped += merged.clipped
-            tell(RoundMerged(epoch, done, settle, merged.clipped, merged.loss, merged.waited))
+            tell(RoundMerged(epoch, done, settle, merged.clipped, merged.loss, think, train, merged.waited))
             if requests.stop or (settle and any(requests)):  # a snapshot can wait until no merge is under way
                 break
         if self.exchange.how.rule in OPTIMIZERS and formats.diverged(sums.largest(self.exchange.master.weights)):
@@ -238,8 +238,7 @@ class Team:
         with self.timeline.span(Kind.GATHERING):
             shortest = np.empty_like(stays)
             self.world.comm.Allreduce(stays, shortest, MPI.MIN)
-            phases[2] += shortest.sum()
-            phases[3] = (stays - shortest).sum()
+            phases = np.array([thinking, training, merging + shortest.sum(), (stays - shortest).sum()])
             gathered = np.empty((self.world.size, len(phases)))
             self.world.comm.Allgather(phases, gathered)
             self.world.agree()

@@ -63,7 +63,12 @@ class Schedule:
 
 def epoch_order(seed: int, epoch: int, exemplars: int) -> np.ndarray:
     """Return the order, (exemplars,) int32, in which epoch `epoch` (from 1) visits the training set."""
-    return np.argsort(raw_bits(seed, epoch, exemplars), kind="stable").astype(np.int32)
+    bits = raw_bits(seed, epoch, exemplars)
+    order = np.argsort(bits)  # several times as fast as a stable one, which differs only where bits are equal
+    in_order = bits[order]
+    if (in_order[1:] == in_order[:-1]).any():
+        order = np.argsort(bits, kind="stable")
+    return order.astype(np.int32)
 
 
 def assign(workers: int, ranks: int) -> list[range]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mpinn.parallel.phases import Efficiency, RoundLearned, RoundMerged
+from mpinn.parallel.phases import Efficiency, RoundMerged
 from mpinn.training.state import RunState
 
 log = logging.getLogger("mpinn")
@@ -95,7 +95,6 @@ class RunFailed(NamedTuple):
 Event = (
     RunBegan
     | EpochBegan
-    | RoundLearned
     | RoundMerged
     | RoundsEnded
     | Evaluated

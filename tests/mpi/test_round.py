@@ -22,7 +22,7 @@ from mpinn.merging.rules import RULES, Rule, optimize
 from mpinn.model.network import Network
 from mpinn.parallel import exchange, mpi_library, reduction
 from mpinn.parallel import round as round_module
-from mpinn.parallel.phases import PHASES, RoundLearned, RoundMerged
+from mpinn.parallel.phases import PHASES, RoundMerged
 from mpinn.parallel.round import ReplicaError, Team
 from mpinn.parallel.schedule import epoch_order
 from mpinn.parallel.stop_requests import Listener
@@ -299,14 +299,12 @@ def test_the_data_set_may_be_smaller_than_the_ranks(world: World) -> None:
     assert learners.evaluate()[1] in (0, 100)
 
 
-def test_every_round_is_told_as_learned_and_merged(world: World) -> None:
-    told: list[RoundLearned | RoundMerged] = []
+def test_every_round_is_told(world: World) -> None:
+    told: list[RoundMerged] = []
     learners = team(world, workers=4)
     learners.train(2, 3, told.append)
     rounds = range(4, learners.schedule.rounds + 1)
-    assert [(type(event), event.epoch, event.round) for event in told] == [
-        (kind, 2, round_) for round_ in rounds for kind in (RoundLearned, RoundMerged)
-    ]
+    assert [(event.epoch, event.round) for event in told] == [(2, round_) for round_ in rounds]
     assert all(min(event[2:]) >= 0 for event in told)
 
 

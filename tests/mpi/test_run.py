@@ -395,7 +395,7 @@ def test_another_observer_hears_of_everything_in_order(world: World, data: Path,
     observed.train()
     names = [type(event).__name__ for event in told]
     rounds = observed.team.schedule.rounds
-    epoch = ["EpochBegan", *(rounds * ["RoundLearned", "RoundMerged"]), "RoundsEnded", "Evaluated", "EpochEnded"]
+    epoch = ["EpochBegan", *(rounds * ["RoundMerged"]), "RoundsEnded", "Evaluated", "EpochEnded"]
     epoch += ["Saved"] if world.root else []
     assert names == ["RunBegan", *epoch, *epoch, "RunEnded"]
     assert isinstance(told[0], RunBegan) and isinstance(told[-1], RunEnded) and told[-1].state.status == "completed"

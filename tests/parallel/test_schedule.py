@@ -1,9 +1,11 @@
 """Every exemplar once an epoch, whatever the workers, the batch and the ranks."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpinn.parallel import schedule
 from mpinn.parallel.schedule import Schedule, assign, assign_by_speed, epoch_order
 
 SCHEDULES = st.builds(Schedule, st.integers(1, 500), st.integers(1, 20), st.integers(1, 50))
@@ -64,3 +66,9 @@ def test_orders_differ_by_epoch_and_seed_and_stay_what_they_were() -> None:
 
 
 ORDER = [7, 4, 5, 1, 9, 8, 6, 2, 0, 3]
+
+
+def test_exemplars_with_equal_bits_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    bits = np.arange(500, dtype=np.uint64) % 7
+    monkeypatch.setattr(schedule, "raw_bits", lambda seed, epoch, count: bits)
+    assert epoch_order(0, 1, 500).tolist() == sorted(range(500), key=lambda exemplar: exemplar % 7)
