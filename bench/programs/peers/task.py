@@ -133,16 +133,16 @@ def report(
     Accuracies are reported only for epochs over the whole training set.
     """
     full = len(digits().train_labels)
-    seconds = statistics.median(one.seconds for one in epochs)
-    metrics: dict[str, float] = {
-        "exemplar_microseconds": 1e6 * seconds / task.exemplars,
-        "epoch_seconds": seconds * full / task.exemplars,
+    seconds = [one.seconds for one in epochs]
+    series: dict[str, list[float]] = {
+        "exemplar_microseconds": [1e6 * one / task.exemplars for one in seconds],
+        "epoch_seconds": [one * full / task.exemplars for one in seconds],
     }
     units = {"exemplar_microseconds": "us", "epoch_seconds": "s"}
     if workers:
-        metrics |= {"round_milliseconds": 1e3 * seconds / task.schedule.rounds, workers: task.workers}
+        series |= {"round_milliseconds": [1e3 * one / task.schedule.rounds for one in seconds], workers: [task.workers]}
         units |= {"round_milliseconds": "ms", workers: "1"}
-    series: dict[str, list[float]] = {}
+    metrics = {name: statistics.median(values) for name, values in series.items()}
     if task.exemplars == full:
         rows = [
             {"epoch": number, "train_seconds": one.seconds, **one._asdict()} for number, one in enumerate(epochs, 1)
@@ -152,12 +152,12 @@ def report(
         metrics |= {name: rows[-1][name] for name in accuracies} | reached
         units |= dict.fromkeys(accuracies, "%")
         units |= {name: "s" if name.endswith("seconds") else "epochs" for name in reached}
-        series = {name: [row[name] for row in rows] for name in ("train_seconds", *accuracies)}
+        series |= {name: [row[name] for row in rows] for name in ("train_seconds", *accuracies)}
     program.write(
         path,
         metrics,
         units,
-        sum(one.seconds for one in epochs),
+        sum(seconds),
         checks=[check],
         series=series,
         environment=environment,
