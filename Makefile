@@ -67,7 +67,7 @@ lint: $(VENV)/.test-installed
 unit: $(VENV)/.test-installed
 	@$(ACTIVATE)
 	set -x
-	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --quiet $(if $(COVERAGE),--cov --cov-report=)
+	python -m pytest --numprocesses 2 --dist loadfile --quiet $(if $(COVERAGE),--cov --cov-report=)
 
 mpi: $(VENV)/.test-installed
 	@$(ACTIVATE)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.kernels.builds import EXACT, C, build, hashes, vectors
-from tests.kernels.test_bits import MANY, networks
+from tests.kernels.test_bits import networks
 
 ARMV7 = ["arm-linux-gnueabihf-gcc", "-march=armv7-a", "-mfloat-abi=hard"]
 QEMU_64, QEMU_32 = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"], ["qemu-arm", "-L", "/usr/arm-linux-gnueabihf"]
@@ -22,6 +22,7 @@ KINDS = {
     "Cortex-A7": ([*ARMV7, "-mfpu=neon-vfpv4"], QEMU_32, "neon-vfpv4, fused"),
     "Cortex-A9": ([*ARMV7, "-mfpu=vfpv3-d16"], QEMU_32, "portable, not fused"),
 }
+MANY = {"64-bit ARM": 400, "64-bit ARM, portable": 400, "Cortex-A7": 400, "Cortex-A9": 40}  # without fused: slow
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +44,12 @@ def test_every_processor_comes_to_the_hashes_in_the_source(tmp_path: Path, kind:
     assert len(found) > 10 and found == [f"{case} {text.zfill(16)}" for case, text in written]
 
 
-@pytest.mark.parametrize("kind", [kind for kind, (_, runner, _) in KINDS.items() if runner])
-def test_thousands_of_exemplars_come_to_the_same(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", MANY)
+def test_many_exemplars_come_to_the_same(tmp_path: Path, kind: str) -> None:
     command, runner, _ = KINDS[kind]
-    here = build(tmp_path, "here", ["gcc", "-march=native", "-O3", EXACT, MANY])
-    there = build(tmp_path, "there", [*command, "-O3", EXACT, MANY])
+    many = f"-DEXEMPLARS={MANY[kind]}"
+    here = build(tmp_path, "here", ["gcc", "-march=native", "-O2", EXACT, many])
+    there = build(tmp_path, "there", [*command, "-O3", EXACT, many])
     assert hashes(there, runner=runner) == hashes(here)
 
 
