@@ -14,7 +14,7 @@ import numpy as np
 from bench.programs import program
 from mpinn.model.network import Network
 from mpinn.parallel.mpi_library import MPI
-from mpinn.parallel.reduction import NOTES
+from mpinn.parallel.notes import NOTES
 from mpinn.parallel.schedule import Schedule
 from mpinn.parallel.world import World
 from mpinn.system.command_line import run_command

@@ -15,7 +15,6 @@ To add a form, write its class and put it into the table.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -176,14 +175,6 @@ def exponent_of(step: int) -> int:
     return min(max((step >> 23) - 126, FIRST_EXPONENT), LAST_EXPONENT)
 
 
-def exponent_after(found: np.ndarray) -> int:
-    """Return the exponent of the largest step of a round.
-
-    found (EXPONENTS,): how many workers' largest steps have the exponent FIRST_EXPONENT, and each that follows.
-    """
-    return FIRST_EXPONENT + int(found.nonzero()[0][-1])
-
-
-def clipped(found: Sequence[int], exponent: int) -> int:
-    """Return how many workers' steps were cut, in a round of this exponent."""
-    return sum(found[exponent + 2 - FIRST_EXPONENT :])
+def cut(step: int, exponent: int) -> bool:
+    """Return whether steps were cut whose largest has the exponent `step`, in a round of this exponent."""
+    return step > exponent + 1

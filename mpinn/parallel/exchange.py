@@ -16,9 +16,11 @@ from mpinn.merging.formats import Format, Merger
 from mpinn.merging.master import Master
 from mpinn.merging.term import Term
 from mpinn.parallel.mpi_library import MPI
-from mpinn.parallel.reduction import NOTES, Merged, Notes, Reduction, Round, loss_in, read_notes
+from mpinn.parallel.notes import NOTES, ROW, Notes, Told, read, together
+from mpinn.parallel.reduction import Reduction, Round
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.shared_memory import shared_memory_free
+from mpinn.parallel.stop_requests import Requests
 from mpinn.parallel.timeline import Kind, Timeline
 from mpinn.parallel.travelling import Travelling
 from mpinn.parallel.world import World
@@ -38,6 +40,20 @@ class Merging(NamedTuple):
     overlap: bool  # whether a merge is under way while the next round is learned
     gradients: bool  # whether workers give a direction, instead of weights
     compares: bool  # whether the rule has to know that the loss has risen since the round before
+
+
+class Merged(NamedTuple):
+    """What a merge returned."""
+
+    requests: Requests = Requests()  # of all ranks
+    clipped: int = 0  # workers whose steps were cut
+    loss: int = 0  # of all workers' exemplars, in `losses.UNIT`
+    waited: float = 0.0  # seconds that this rank was in collectives
+
+    def also(self, other: "Merged") -> "Merged":
+        """Return what two merges returned as one."""
+        requests = self.requests.also(other.requests)
+        return Merged(requests, self.clipped + other.clipped, self.loss + other.loss, self.waited + other.waited)
 
 
 class Exchange(ABC):
@@ -69,10 +85,10 @@ class Exchange(ABC):
         """Return where a worker of this rank has its term, (parameters,)."""
 
     @abstractmethod
-    def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray) -> Merged:
+    def merge(self, counts: Counts, requests: Requests, numbers: np.ndarray) -> Merged:
         """Move the master, once all workers of the round have stored.
 
-        requests (SLOTS,) int64, of this rank; numbers (k,) float64, of the rule that moves the master.
+        requests: of this rank; numbers (k,) float64, of the rule that moves the master.
 
         Where a weight is not a number or beyond the limit, the requests returned say `diverged`, and the master is
         useless. To overlap, the master is moved by the round before, of which what is returned tells, and this one's
@@ -100,7 +116,7 @@ class Exchange(ABC):
 
     def stored(self, worker: int, counts: Counts, term: Term, loss: int) -> None:
         """A worker has written its term; loss: of its exemplars, in `losses.UNIT`."""
-        self.notes.take(*term.found, loss)
+        self.notes.take(*term.found, loss, self.master.exponent)
 
     def progress(self) -> None:
         """Let MPI go on with the merge that is under way."""
@@ -123,17 +139,21 @@ class Exchange(ABC):
         self.travelling.fill(sums, terms[0], len(counts.workers))
         return self.travelling
 
-    def move(self, weights: np.ndarray, moments: np.ndarray, done: Reduction) -> None:
+    def move(self, weights: np.ndarray, moments: np.ndarray, done: Reduction, told: Told) -> None:
         """Move a part of the master by the sums of its terms."""
         share = self.format.share(done.round.exponent, done.round.counts.all)
-        numbers = self.numbers(done, done.sums[-NOTES:])
-        self.merger.move(self.how.rule, weights, moments, done.sums[:-NOTES], share, numbers)
+        self.merger.move(self.how.rule, weights, moments, done.sums[:-NOTES], share, self.numbers(done.round, told))
 
-    def numbers(self, done: Reduction, notes: np.ndarray) -> np.ndarray:
-        """Return what the rule has to know to move the master; notes (NOTES,): the sum of ranks', or (ranks, NOTES)."""
+    def numbers(self, round_: Round, told: Told) -> np.ndarray:
+        """Return what the rule has to know to move the master."""
         if self.how.compares:
-            done.round.numbers[-1] = 0 < self.master.loss < loss_in(np.atleast_2d(notes).sum(axis=0))
-        return done.round.numbers
+            round_.numbers[-1] = 0 < self.master.loss < told.loss
+        return round_.numbers
+
+    def moved(self, told: Told, waited: float) -> Merged:
+        """The master has moved by a round of which all ranks have told this."""
+        self.master.exponent, self.master.loss = told.exponent, told.loss
+        return Merged(told.requests, told.clipped, told.loss, waited)
 
 
 class AllreduceExchange(Exchange):
@@ -168,10 +188,10 @@ class AllreduceExchange(Exchange):
         super().stored(worker, counts, term, loss)
         self.merger.add(self.sums[:-NOTES], self.term(worker)[None], counts.workers[worker : worker + 1])
 
-    def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray) -> Merged:
+    def merge(self, counts: Counts, requests: Requests, numbers: np.ndarray) -> Merged:
         exponent = self.master.exponent
         earlier = self.settle()
-        self.notes.hand_over(requests, self.sums[-NOTES:])
+        self.notes.hand_over(requests).write(self.sums[-NOTES:])
         travelling = self.known(self.sums, self.terms, counts)
         round_ = Round(counts, exponent, numbers)
         self.reduction = Reduction(
@@ -185,10 +205,10 @@ class AllreduceExchange(Exchange):
         if done is None:
             return Merged()
         waited = done.wait()
-        self.move(self.master.weights, self.master.moments, done)
-        told = read_notes(done.sums[-NOTES:], done.round.exponent, self.master)
+        told = read(done.sums[-NOTES:])
+        self.move(self.master.weights, self.master.moments, done, told)
         done.sums[:] = 0
-        return Merged(*told, waited)
+        return self.moved(told, waited)
 
 
 class SharedMemoryExchange(Exchange):
@@ -215,8 +235,8 @@ class SharedMemoryExchange(Exchange):
         self.slice = slice(first, last)
         self.has_slice = world.node.rank < world.slices
         super().__init__(world, how, shared, timeline, self.slice)
-        self.board = memory.array((2, world.node.size, NOTES), np.int64)  # of ranks, two rounds in turn
-        self.told = memory.array((2, NOTES), np.int64)  # of all ranks, two rounds in turn
+        self.board = memory.array((world.node.size, ROW), np.int64)  # what the node's ranks tell
+        self.told = memory.array((2, ROW), np.int64)  # and all ranks, two rounds in turn
         self.turn = 0
         # Without sums of their own, workers' terms are added up and the master moved in one pass.
         self.at_once = world.nodes == 1 and not how.overlap
@@ -225,34 +245,40 @@ class SharedMemoryExchange(Exchange):
         self.in_place = how.format.dtype == np.float32 and how.rule == "mean" and world.size == 1
         if world.node.rank == 0:
             self.master.become(master)
+        self.weights, self.moments = weights[self.slice], moments[:, self.slice]  # that this rank moves
         self.reassign(assignment)
 
     def reassign(self, assignment: list[range]) -> None:
         self.workers = np.array([w for rank in self.world.node_ranks for w in assignment[rank]], int)  # of this node
-        self.row = {int(worker): row for row, worker in enumerate(self.workers)}
         self.workers_everywhere = self.world.nodes == 1 or self.world.comm.allreduce(len(self.workers) > 0, MPI.LAND)
         size = (len(self.workers), len(self.master.weights))
-        self.terms = self.master.weights[None] if self.in_place else self.world.memory.array(size, self.format.dtype)
+        terms = self.master.weights[None] if self.in_place else self.world.memory.array(size, self.format.dtype)
+        self.terms = dict(zip(self.workers.tolist(), terms, strict=True))
+        self.of_slice = terms[:, self.slice]  # (workers of this node, weights that this rank adds up)
 
     def term(self, worker: int) -> np.ndarray:
-        return self.terms[self.row[worker]]
+        return self.terms[worker]
 
-    def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray) -> Merged:
-        exponent = self.master.exponent  # of the terms that are there now
-        self.notes.hand_over(requests, self.board[self.turn, self.world.node.rank])
+    def merge(self, counts: Counts, requests: Requests, numbers: np.ndarray) -> Merged:
+        round_ = Round(counts, self.master.exponent, numbers)  # of the terms that are there now
+        self.board[self.world.node.rank] = self.notes.hand_over(requests).row
         waited = self.barrier()
+        told = together(self.board.tolist())
+        if self.at_once:
+            self.add_and_move(round_, told)
+            return self.moved(told, waited + self.barrier())
         if self.how.overlap:
             done = self.reduction
             waited += self.land(done)
-            self.reduction = self.send(Round(counts, exponent, numbers))
+            self.reduction = self.send(round_, told)
         else:
-            done = self.send(Round(counts, exponent, numbers))
+            done = self.send(round_, told)
             waited += self.land(done)
-        return self.moved(done, waited)
+        return self.landed(waited) if done else Merged(waited=waited + self.barrier())
 
     def settle(self) -> Merged:
         done, self.reduction = self.reduction, None
-        return self.moved(done, self.land(done)) if done else Merged()
+        return self.landed(self.land(done)) if done else Merged()
 
     def barrier(self) -> float:
         """Wait for the ranks of the node; return for how many seconds."""
@@ -263,15 +289,26 @@ class SharedMemoryExchange(Exchange):
             self.timeline.note(Kind.WAITING, start, start + waited)
         return waited
 
-    def send(self, round_: Round) -> Reduction:
-        """Add up the terms of this rank's slice, and hand the sums over to the ranks of other nodes, if there are."""
-        comm, travelling, terms = None, None, self.terms[:, self.slice]
-        if self.has_slice and not self.at_once:
+    def add_and_move(self, round_: Round, told: Told) -> None:
+        """Add up the terms of this rank's slice, and move the master there. All workers are of this node."""
+        if self.in_place:
+            return
+        counts, share = round_.counts.workers, self.format.share(round_.exponent, round_.counts.all)
+        numbers = self.numbers(round_, told)
+        self.merger.merge(self.how.rule, self.weights, self.moments, self.of_slice, counts, share, numbers)
+
+    def send(self, round_: Round, told: Told) -> Reduction:
+        """Add up the terms of this rank's slice, and hand the sums over to the ranks of other nodes, if there are.
+
+        told: by the node's ranks.
+        """
+        comm, travelling = None, None
+        if self.has_slice:
             self.sums[:-NOTES] = 0
-            self.sums[-NOTES:] = self.board[self.turn].sum(axis=0)
-            self.merger.add(self.sums[:-NOTES], terms, round_.counts.workers[self.workers])
+            told.write(self.sums[-NOTES:])
+            self.merger.add(self.sums[:-NOTES], self.of_slice, round_.counts.workers[self.workers])
         if self.has_slice and self.world.nodes > 1:
-            comm, travelling = self.world.across, self.known(self.sums, terms, round_.counts)
+            comm, travelling = self.world.across, self.known(self.sums, self.of_slice, round_.counts)
         return Reduction(comm, self.world.nodes, self.sums, round_, self.how.overlap, travelling, self.timeline)
 
     def land(self, done: Reduction | None) -> float:
@@ -279,30 +316,19 @@ class SharedMemoryExchange(Exchange):
         if done is None:
             return 0.0
         waited = done.wait()
-        mine, master = self.slice, self.master
-        if self.world.node.rank == 0 and not self.at_once:
-            self.told[self.turn] = done.sums[-NOTES:]
-        if mine.start == mine.stop or self.in_place:
-            return waited
-        weights, moments = master.weights[mine], master.moments[:, mine]
-        if self.at_once:
-            terms, counts = self.terms[:, mine], done.round.counts.workers[self.workers]
-            share = self.format.share(done.round.exponent, done.round.counts.all)
-            numbers = self.numbers(done, self.board[self.turn])
-            self.merger.merge(self.how.rule, weights, moments, terms, counts, share, numbers)
-        else:
-            self.move(weights, moments, done)
+        if self.has_slice:
+            told = read(done.sums[-NOTES:])
+            self.move(self.weights, self.moments, done, told)
+            if self.world.node.rank == 0:
+                self.told[self.turn] = told.row
         return waited
 
-    def moved(self, done: Reduction | None, waited: float) -> Merged:
-        """Wait for the ranks of the node; return what their merge told, if it moved the master."""
-        turn = self.turn
+    def landed(self, waited: float) -> Merged:
+        """Wait for the ranks of the node, which have moved their slices; return what that merge told."""
         waited += self.barrier()
-        self.turn = 1 - turn  # a rank may be in the next round before another has read this one's
-        if done is None:
-            return Merged(waited=waited)
-        notes = self.board[turn].sum(axis=0) if self.at_once else self.told[turn]
-        return Merged(*read_notes(notes, done.round.exponent, self.master), waited)
+        told = together([self.told[self.turn].tolist()])
+        self.turn = 1 - self.turn  # a rank may land the next merge before another has read of this one
+        return self.moved(told, waited)
 
 
 def choose(

@@ -4,11 +4,9 @@ from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
-import numpy as np
-
 from mpinn.merging.worker_batch import MergeCost
 from mpinn.parallel.round import Team
-from mpinn.parallel.stop_requests import SLOTS
+from mpinn.parallel.stop_requests import NOTHING
 
 ROUNDS = 9
 
@@ -27,7 +25,6 @@ def seconds(team: Team) -> tuple[float, float]:
     """Return the median of the seconds of learning, and of merging what need not be waited for any more."""
     world, counts = team.world, team.schedule.counts(0)
     batches = team.scatter_batches(epoch=1)[0]
-    asked = np.zeros(SLOTS, np.int64)
     numbers = team.pace.numbers(team.exchange.master, epoch=1, done=0, factor=1.0)
 
     def timed(work: Callable[[], object]) -> float:
@@ -42,7 +39,7 @@ def seconds(team: Team) -> tuple[float, float]:
         learn = timed(lambda: team.learn(batches, counts, 1, 0))
         if team.exchange.reduction:
             team.exchange.reduction.wait()
-        spent.append((learn, timed(lambda: team.exchange.merge(counts, asked, numbers))))
+        spent.append((learn, timed(lambda: team.exchange.merge(counts, NOTHING, numbers))))
     team.exchange.settle()
     learn, merge = (median(column) for column in zip(*spent, strict=True))
     return learn, merge

@@ -17,11 +17,10 @@ from mpinn.merging import formats, overlap, sums
 from mpinn.merging.master import Master
 from mpinn.merging.optimizers import OPTIMIZERS
 from mpinn.parallel import exchange, fault_injection
-from mpinn.parallel.exchange import Merging
+from mpinn.parallel.exchange import Merged, Merging
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.pace import Pace
 from mpinn.parallel.phases import RoundMerged
-from mpinn.parallel.reduction import Merged
 from mpinn.parallel.schedule import Counts, Schedule, assign, assign_by_speed, epoch_order
 from mpinn.parallel.stop_requests import SLOTS, Listener, Requests
 from mpinn.parallel.timeline import Kind, Timeline
@@ -108,7 +107,7 @@ class Team:
         """The workers of this rank."""
         return self.assignment[self.world.rank]
 
-    def merge(self, counts: Counts, requests: np.ndarray, numbers: np.ndarray, settle: bool) -> Merged:
+    def merge(self, counts: Counts, requests: Requests, numbers: np.ndarray, settle: bool) -> Merged:
         """Merge a round; leave no merge under way where `settle`; numbers: of the rule that moves the master.
 
         Where ranks may be lost it succeeds on all or on none.
@@ -197,7 +196,7 @@ class Team:
         self.kernel.learner.set_epoch(self.seed, epoch)
         thinking = training = merging = 0.0
         stays = np.zeros(self.schedule.rounds)  # seconds in the collective
-        requests, asked = Requests(), np.zeros(SLOTS, np.int64)
+        requests = Requests()
         clipped = 0
         done = settled = first_round
         while done < self.schedule.rounds:
@@ -208,7 +207,7 @@ class Team:
             if self.pace.steps_change:
                 self.kernel.learner.set_rate(factor * self.pace.step)
             think, train = self.learn(batches[done], counts, epoch, done)
-            self.listener.write_to(asked)
+            asked = self.listener.requests()
             if ((epoch - 1) * self.schedule.rounds + done + 1) % self.check_every == 0:
                 with self.timeline.of_round(Kind.COMPARING):
                     self.compare_replicas()  # before the merge: after it, what went wrong is in everybody's mean
@@ -255,7 +254,7 @@ class Team:
         compute = learner.gradient if self.exchange.how.gradients else learner.learn
         think = train = 0.0
         for batch, worker in zip(batches, self.workers, strict=True):
-            count = counts.workers[worker]
+            count = int(counts.workers[worker])
             if count == 0:
                 continue
             begun, progressed = (perf_counter() if timeline.active else 0.0), timeline.progressed
@@ -274,7 +273,7 @@ class Team:
             self.exchange.stored(worker, counts, place, learned.loss)
             if timeline.active:
                 progress = timeline.progressed - progressed
-                timeline.learned(begun, worker, int(count), learned.think, learned.train, progress)
+                timeline.learned(begun, worker, count, learned.think, learned.train, progress)
         done = perf_counter() if timeline.active else 0.0
         factor = self.fault.wait(self.world.start_rank, of_run, think + train)
         if timeline.active and factor > 1:
@@ -299,9 +298,9 @@ class Team:
         if self.world.root:
             sample = self.data.train_images[:SAMPLE]
             counts[2 + SLOTS] = self.network.saturated_percent(self.exchange.master.weights, sample)
-        self.listener.write_to(counts[2 : 2 + SLOTS])
+        counts[2 : 2 + SLOTS] = self.listener.requests()
         self.world.comm.Allreduce(MPI.IN_PLACE, counts)
         self.world.agree()
         train, test = (100 * counts[number] / len(labels) for number, (_, labels) in enumerate(sets))
-        requests, saturated = Requests(*counts[2 : 2 + SLOTS]), float(counts[2 + SLOTS])
+        requests, saturated = Requests(*map(int, counts[2 : 2 + SLOTS])), float(counts[2 + SLOTS])
         return Evaluation(train, test, requests, int(np.count_nonzero(classes)), saturated)

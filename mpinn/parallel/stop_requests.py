@@ -11,19 +11,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NamedTuple
 
-import numpy as np
-
 STATUS = {"interrupt": 130, "terminate": 143}
 
 
 class Requests(NamedTuple):
     """How many ranks ask for what; `diverged` counts workers."""
 
-    diverged: float = 0
-    interrupt: float = 0  # SIGINT
-    terminate: float = 0  # SIGTERM, and SIGHUP: its terminal or connection has gone
-    snapshot: float = 0  # SIGUSR1
-    time_up: float = 0
+    diverged: int = 0
+    interrupt: int = 0  # SIGINT
+    terminate: int = 0  # SIGTERM, and SIGHUP: its terminal or connection has gone
+    snapshot: int = 0  # SIGUSR1
+    time_up: int = 0
 
     def also(self, other: "Requests") -> "Requests":
         """Return the sum of two sets of requests."""
@@ -42,6 +40,7 @@ class Requests(NamedTuple):
         return bool(self.interrupt or self.terminate)
 
 
+NOTHING = Requests()
 SLOTS = len(Requests._fields)
 
 
@@ -78,11 +77,13 @@ class Listener:
         finally:
             self.act = None
 
-    def write_to(self, slots: np.ndarray) -> None:
-        """Write this rank's requests, but for `diverged`, to (SLOTS,); a signal asks for one snapshot."""
+    def requests(self) -> Requests:
+        """Return what this rank asks for, but for `diverged`; a signal asks for one snapshot."""
+        time_up = self.deadline is not None and time.monotonic() >= self.deadline
+        if not time_up and not any(self.caught.values()):
+            return NOTHING
         snapshots = self.caught[signal.SIGUSR1]
         self.caught[signal.SIGUSR1] -= snapshots
-        time_up = self.deadline is not None and time.monotonic() >= self.deadline
         asked = {"interrupt": self.caught[signal.SIGINT], "terminate": 0}
         asked[self.terminated_by] += self.caught[signal.SIGTERM]
-        slots[1:] = asked["interrupt"], asked["terminate"], snapshots, time_up
+        return Requests(**asked, snapshot=snapshots, time_up=time_up)
