@@ -162,13 +162,16 @@ $(VENV)/.installed: pyproject.toml setup.py $(wildcard mpinn/kernels/*.pyx mpinn
 	python -m mpinn.hosts apply detected $(if $(filter system,$(MPI)),--activate)
 	touch $@
 
-# What measuring, testing and looking at a page need beside it.
+# What measuring, testing and looking at a page need beside it; to ask for mpinn itself again would compile it again.
+WANTED := import sys, tomllib; \
+    extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+    print(*(wanted for extra in sys.argv[1:] for wanted in extras[extra]), sep="\n")
 $(VENV)/.bench-installed: WITH := bench
-$(VENV)/.test-installed: WITH := bench,test
-$(VENV)/.system-installed: WITH := bench,deploy,test,test-system
+$(VENV)/.test-installed: WITH := bench test
+$(VENV)/.system-installed: WITH := bench deploy test test-system
 $(VENV)/.%-installed: $(VENV)/.installed
 	@set -x
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),$(WITH)]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement <($(VENV)/bin/python -c '$(WANTED)' $(WITH))
 	touch $@
 
 clean:
