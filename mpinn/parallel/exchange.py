@@ -16,7 +16,7 @@ from mpinn.merging.formats import Format, Merger
 from mpinn.merging.master import Master
 from mpinn.merging.term import Term
 from mpinn.parallel.mpi_library import MPI
-from mpinn.parallel.notes import NOTES, ROW, Notes, Told, read, together
+from mpinn.parallel.notes import NOTES, ROW, Notes, Told, read_notes, together
 from mpinn.parallel.reduction import Reduction, Round
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.shared_memory import shared_memory_free
@@ -205,7 +205,7 @@ class AllreduceExchange(Exchange):
         if done is None:
             return Merged()
         waited = done.wait()
-        told = read(done.sums[-NOTES:])
+        told = read_notes(done.sums[-NOTES:])
         self.move(self.master.weights, self.master.moments, done, told)
         done.sums[:] = 0
         return self.moved(told, waited)
@@ -317,7 +317,7 @@ class SharedMemoryExchange(Exchange):
             return 0.0
         waited = done.wait()
         if self.has_slice:
-            told = read(done.sums[-NOTES:])
+            told = read_notes(done.sums[-NOTES:])
             self.move(self.weights, self.moments, done, told)
             if self.world.node.rank == 0:
                 self.told[self.turn] = told.row

@@ -12,7 +12,7 @@ from mpinn.parallel.stop_requests import NOTHING, SLOTS, Requests
 DIGITS = 8  # of a loss: its sum over ranks is one of digits, which are small enough for the sums of every format
 DIGIT = 7  # bits: what 255 ranks add up still fits into an int16
 LARGEST_DIGIT = 2**DIGIT - 1
-MOST_LOSS = 2 ** (DIGIT * DIGITS) - 1
+MOST_LOSS = 2 ** (DIGIT * DIGITS) - 1  # a larger one, of one rank or of all, is told as this
 ROW = SLOTS + 3  # numbers of `Told.row`
 NOTES = SLOTS + EXPONENTS + 1 + DIGITS  # numbers that are added up: see `Told.write`
 
@@ -23,7 +23,7 @@ class Told(NamedTuple):
     requests: Requests = NOTHING
     exponent: int = FIRST_EXPONENT  # of the largest step
     clipped: int = 0  # workers whose steps were cut
-    loss: int = 0  # of the workers' exemplars, in `losses.UNIT`; one beyond MOST_LOSS is told as that
+    loss: int = 0  # of the workers' exemplars, in `losses.UNIT`, at most MOST_LOSS
 
     @property
     def row(self) -> tuple[int, ...]:
@@ -35,7 +35,7 @@ class Told(NamedTuple):
 
         Each exponent has a number of its own, how many have told it: the largest of all is that of the last.
         """
-        left, digits = min(self.loss, MOST_LOSS), []
+        left, digits = self.loss, []
         for _ in range(DIGITS):
             digits.append(left & LARGEST_DIGIT)
             left >>= DIGIT
@@ -51,17 +51,17 @@ def together(rows: Iterable[Sequence[int]]) -> Told:
     columns = list(zip(*rows, strict=True))
     requests = Requests(*map(sum, columns[:SLOTS]))
     exponents, clipped, losses = columns[SLOTS:]
-    return Told(requests, max(exponents), sum(clipped), sum(losses))
+    return Told(requests, max(exponents), sum(clipped), min(sum(losses), MOST_LOSS))
 
 
-def read(notes: np.ndarray) -> Told:
+def read_notes(notes: np.ndarray) -> Told:
     """Return what ranks have told; notes (NOTES,): the sum of what each has written."""
     numbers = notes.astype(np.int64).tolist()
     exponents, loss = notes[SLOTS : SLOTS + EXPONENTS], 0
     for digit in reversed(numbers[-DIGITS:]):
         loss = (loss << DIGIT) + digit
     exponent = FIRST_EXPONENT + int(exponents.nonzero()[0][-1])
-    return Told(Requests(*numbers[:SLOTS]), exponent, numbers[-DIGITS - 1], loss)
+    return Told(Requests(*numbers[:SLOTS]), exponent, numbers[-DIGITS - 1], min(loss, MOST_LOSS))
 
 
 class Notes:

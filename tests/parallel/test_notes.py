@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mpinn.merging import sums
 from mpinn.merging.formats import EXPONENTS, FIRST_EXPONENT, FORMATS, LAST_EXPONENT, LIMIT
-from mpinn.parallel.notes import MOST_LOSS, NOTES, ROW, Notes, Told, read, together
+from mpinn.parallel.notes import DIGITS, LARGEST_DIGIT, MOST_LOSS, NOTES, ROW, Notes, Told, read_notes, together
 from mpinn.parallel.stop_requests import Requests
 
 TOLD = st.builds(
@@ -17,7 +17,7 @@ TOLD = st.builds(
     st.builds(Requests, *(5 * [st.integers(0, 1)])),
     st.integers(FIRST_EXPONENT, LAST_EXPONENT),
     st.integers(0, 1),
-    st.integers(0, MOST_LOSS),
+    st.one_of(st.integers(0, MOST_LOSS // 255), st.integers(0, MOST_LOSS)),
 )
 RANKS = st.lists(TOLD, min_size=1, max_size=255)
 
@@ -40,7 +40,7 @@ def expected(ranks: list[Told]) -> Told:
         Requests(*asked),
         max(one.exponent for one in ranks),
         sum(one.clipped for one in ranks),
-        sum(one.loss for one in ranks),
+        min(sum(one.loss for one in ranks), MOST_LOSS),
     )
 
 
@@ -53,15 +53,20 @@ def test_rows_together_say_what_all_ranks_have_told(ranks: list[Told]) -> None:
 
 @given(RANKS, st.sampled_from(sorted(FORMATS)))
 def test_notes_added_up_say_the_same_in_every_format(ranks: list[Told], name: str) -> None:
-    assert read(added_up(ranks, FORMATS[name].dtype)) == expected(ranks)  # type: ignore[arg-type]
+    assert read_notes(added_up(ranks, FORMATS[name].dtype)) == expected(ranks)  # type: ignore[arg-type]
 
 
-def test_255_ranks_with_the_largest_digits_fit_into_an_int16_and_a_larger_loss_is_told_as_the_largest() -> None:
-    assert read(added_up([Told(loss=MOST_LOSS)] * 255, np.int16)).loss == 255 * MOST_LOSS
-    assert read(added_up([Told(loss=MOST_LOSS + 1)], np.int16)).loss == MOST_LOSS
+def test_255_ranks_with_the_largest_digits_fit_into_an_int16() -> None:
+    notes = added_up([Told(loss=MOST_LOSS)] * 255, np.int16)
+    assert set(notes[-DIGITS:].tolist()) == {255 * LARGEST_DIGIT}
+
+
+def test_a_loss_that_is_too_large_is_told_as_the_largest_and_a_snapshot_can_hold_that_of_any_ranks() -> None:
     notes = Notes()
     notes.take(0, 0, MOST_LOSS + 1, 0)
-    assert notes.hand_over(Requests()).loss == MOST_LOSS
+    one = notes.hand_over(Requests())
+    assert one.loss == MOST_LOSS == together([one.row] * 255).loss == read_notes(added_up([one] * 255, np.int16)).loss
+    assert np.array(one.row, np.int64)[-1] == MOST_LOSS
 
 
 def test_notes_are_of_all_workers_of_a_round_and_handed_over_once() -> None:
@@ -84,4 +89,4 @@ def test_a_worker_whose_steps_grew_fourfold_is_counted_as_cut(exponent: int, cli
 def test_every_exponent_has_a_number_of_its_own() -> None:
     every = [Told(exponent=FIRST_EXPONENT + e) for e in range(EXPONENTS)]
     for one in every:
-        assert read(added_up([one, every[0]], np.int16)).exponent == one.exponent
+        assert read_notes(added_up([one, every[0]], np.int16)).exponent == one.exponent
