@@ -11,18 +11,20 @@ import pytest
 from bench.programs import network, same
 from bench.programs.lessons.gradients import GRADIENTS
 from bench.programs.program import NotHereError
+from bench.publish import verify
 from mpinn.merging.optimizers import OPTIMIZERS
 from tests.command.commands import errors, mpirun, run
 
 
 def measured(folder: Path, module: str, *options: str, ranks: int = 0) -> dict[str, Any]:
-    """Return what a program left; every metric has a unit, and every check has passed."""
+    """Return what a program left: every metric has a unit, every check has passed, series come to their figures."""
     path = folder / "result.json"
     ran = run([*mpirun(ranks), sys.executable, "-m", f"bench.programs.{module}", *options, "--result", str(path)])
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = json.loads(path.read_text())
     assert set(found["metrics"]) == set(found["units"]) and found["seconds"] > 0
     assert found["checks"] and all(check["passed"] for check in found["checks"]), found["checks"]
+    assert list(verify.from_series(found)) == []
     return found
 
 
@@ -104,9 +106,9 @@ def test_messages_of_all_kinds_teach_the_same(tmp_path: Path, ranks: int) -> Non
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_gradients(tmp_path: Path, gradient: str) -> None:
-    options = ("--gradient", gradient, "--workers", "2", "--exemplars", "6000", "--epochs", "1")
+    options = ("--gradient", gradient, "--workers", "2", "--exemplars", "3000", "--epochs", "2")
     found = measured(tmp_path, "lessons.gradients", *options)
-    assert len(found["series"]["train_accuracy"]) == 1
+    assert len(found["series"]["train_accuracy"]) == 2
     if gradient != "updated-weights":  # of which the check asserts that it is another
         assert found["metrics"]["train_accuracy"] > 30
 
