@@ -182,7 +182,7 @@ def by_series(record: dict[str, Any]) -> dict[str, float]:
             for number, (seconds, train, test) in enumerate(zip(*columns, strict=True), 1)
         ]
         epoch = found["train_seconds"]
-        found = {"epoch_seconds": epoch, "exemplar_microseconds": 1e6 * epoch / EXEMPLARS} | found
+        found |= {"epoch_seconds": epoch, "exemplar_microseconds": 1e6 * epoch / EXEMPLARS}
         found |= measure.times_to_accuracy(rows)
     return found
 

@@ -1,4 +1,4 @@
-"""What ranks tell each other beside their terms: the same in every format, on any number of ranks, on any of nodes."""
+"""What ranks tell each other beside their terms: the same in every format, on any number of ranks and of nodes."""
 
 from functools import reduce
 
