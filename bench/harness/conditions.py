@@ -49,11 +49,14 @@ def reading(root: Path = Path("/")) -> Reading:
 
 
 def cpu_seconds(root: Path) -> tuple[float, float, float]:
-    """Return the seconds, over all CPUs since the start, that they were busy, idle, and stolen by the hypervisor."""
+    """Return the seconds, over all CPUs since the start, of processes, idle, and stolen by the hypervisor.
+
+    Interrupts are left out: where ranks send much, the network's are many, and no other process's.
+    """
     fields = text(root / "proc/stat").partition("\n")[0].split()[1:]
     ticks = [int(field) for field in fields[:8]] + [0] * (8 - len(fields[:8]))
-    user, nice, system, idle, iowait, irq, softirq, steal = (tick / TICKS for tick in ticks)
-    return user + nice + system + irq + softirq, idle + iowait, steal
+    user, nice, system, idle, iowait, _, _, steal = (tick / TICKS for tick in ticks)
+    return user + nice + system, idle + iowait, steal
 
 
 def load(root: Path) -> float | None:
