@@ -98,12 +98,14 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
 
         for layers, ranks in asked:
             found[layers, ranks] = run(f"{'-'.join(map(str, layers))}, {ranks} ranks", profile.mpi, ranks, layers)
-            pulses = [found[key]["metrics"]["pulse_microseconds"] for key in ((PAPERS, 1), (layers, ranks))]
-            speeds.append(speed(layers, ranks, found[layers, ranks]["metrics"], pulses[0] / pulses[1]))
+            pulse = found[PAPERS, 1]["metrics"]["pulse_microseconds"]
+            metrics = found[layers, ranks]["metrics"]
+            speeds.append(speed(layers, ranks, metrics, pulse / metrics["pulse_microseconds"]))
         beside = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)["metrics"]
         with only_on(min(os.sched_getaffinity(0))):
             unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
-            shared = run("two ranks on a core", unbound, 2, PAPERS)["metrics"]
+            left = run("two ranks on a core", unbound, 2, PAPERS)["metrics"]
+        shared = speed(PAPERS, 2, left, pulse / left["pulse_microseconds"])
         network = None
         if hosts:
             count = hostfile.count(hosts)
@@ -122,12 +124,14 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
         speeds=tuple(speeds),
         overlap_worker=beside["worker_microseconds"],
         overlap_round=beside["round_microseconds"],
-        core_shared=max(0.0, shared["round_microseconds"] - speeds[0].round),
+        core_shared=max(0.0, shared.round - speeds[0].round),
+        shared_exemplar=times(shared.exemplar, speeds[0].exemplar),
+        shared_worker=times(shared.worker, speeds[0].worker),
         variation=tuple(found[PAPERS, counts[-1]]["series"]["variation"]),
         start_seconds=starts,
         core_pulses=tuple(core_pulses),
         messages=by_size(found[PAPERS, counts[-1]]["series"].get("node_messages", [])),
-        pulse=first["metrics"]["pulse_microseconds"],
+        pulse=pulse,
         network=network,
     )
 
@@ -165,6 +169,11 @@ def speed(layers: tuple[int, ...], ranks: int, metrics: dict[str, float], scale:
     )
 
 
+def times(shared: float, alone: float) -> float:
+    """Return how many times as long something takes two ranks that share a core."""
+    return max(1.0, shared / alone) if alone else 2.0
+
+
 def by_size(microseconds: Sequence[float]) -> tuple[Message, ...]:
     return tuple(Message(bytes=size, time=time) for size, time in zip(SIZES, microseconds, strict=False))
 
@@ -176,6 +185,7 @@ def network_of(left: dict[str, Any]) -> Network:
         link_mbits=metrics["link_mbits_per_second"],
         allreduce=metrics["allreduce_microseconds"],
         allreduce_byte=1e-3 * metrics["allreduce_nanoseconds_a_byte"],
+        worker=metrics["worker_microseconds"],
         round=metrics["round_microseconds"],
         messages=by_size(left["series"]["host_messages"]),
     )
@@ -193,7 +203,10 @@ def told(machine: Machine) -> Iterator[str]:
     if machine.core_pulses:
         yield f"cores alone: {', '.join(f'{one:.2f}' for one in machine.core_pulses)} us an exemplar"
     yield f"with merges beside learning: {machine.overlap_worker:.0f} us a worker, {machine.overlap_round:.0f} a round"
-    yield f"each further rank on a core: {machine.core_shared:.0f} us a round"
+    yield (
+        f"two ranks on a core: {machine.shared_exemplar:.2f} times an exemplar, {machine.shared_worker:.2f} times a "
+        f"worker, {machine.core_shared:.0f} us a round more"
+    )
     starts = ", ".join(f"{seconds:.2f} s with {ranks} ranks" for ranks, seconds in machine.start_seconds.items())
     yield f"start and end: {starts}"
     if machine.messages:
@@ -202,7 +215,7 @@ def told(machine: Machine) -> Iterator[str]:
         found = machine.network
         yield (
             f"network: {found.latency:.0f} us, {found.link_mbits:,.0f} Mbit/s; Allreduce {found.allreduce:.0f} us and "
-            f"{1e3 * found.allreduce_byte:.2f} ns a byte"
+            f"{1e3 * found.allreduce_byte:.2f} ns a byte; a worker {found.worker or 0:.0f} us, a round {found.round:.0f}"
         )
         if found.messages:
             yield f"messages between hosts: {in_words(found.messages)}"

@@ -16,6 +16,7 @@ SCHEMA_VERSION = 1
 FILE = "calibration.json"
 SIZES = (1, 2**10, 2**13, 2**16, 2**19, 2**22)  # bytes of messages between two ranks
 MICROSECONDS: dict[str, Any] = dict(least=0, most=1e12, unit="us")
+TIMES: dict[str, Any] = dict(least=1, most=1000, default=2.0)  # 2: they take turns, and nothing else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class Network:
     link_mbits: float = entry("of every host at once, in large messages", above=0, most=1e9, unit="Mbit/s")
     allreduce: float = entry("of an Allreduce of two hosts, however short", **MICROSECONDS)
     allreduce_byte: float = entry("more for each byte", **MICROSECONDS)
+    worker: float | None = entry("more for each worker of a rank, one rank a host", **MICROSECONDS, default=None)
     round: float = entry("a round of one rank a host, as above", **MICROSECONDS)
     messages: tuple[Message, ...] = entry("between two hosts, by size", items=0, default=())
 
@@ -71,6 +73,8 @@ class Machine:
     )
     overlap_round: float = entry("of a round with --overlap, on one rank", **MICROSECONDS)
     core_shared: float = entry("a round takes longer for each further rank on a core", **MICROSECONDS)
+    shared_exemplar: float = entry("times as long an exemplar takes two ranks that share a core", **TIMES)
+    shared_worker: float = entry("times as long a worker takes two ranks that share a core", **TIMES)
     variation: tuple[float, ...] = entry("quantiles of the rounds' times, as shares of their mean", least=0, items=2)
     start_seconds: dict[str, float] = entry("from mpirun to its end, without work, by ranks", least=0, unit="s")
     pulse: float | None = entry(
@@ -109,4 +113,9 @@ def slowed(machine: Machine, exemplar: float, title: str) -> Machine:
         for one in machine.speeds
     )
     others = {name: factor * getattr(machine, name) for name in ("overlap_worker", "overlap_round", "core_shared")}
-    return dataclasses.replace(machine, title=title, speeds=speeds, **others)
+    network = machine.network
+    if network:  # what its links take stays
+        worker = None if network.worker is None else factor * network.worker
+        round_ = network.round + speeds[0].round - machine.speeds[0].round
+        network = dataclasses.replace(network, worker=worker, round=round_)
+    return dataclasses.replace(machine, title=title, speeds=speeds, network=network, **others)

@@ -5,8 +5,9 @@ begins when all have the new master. On one host each rank has w workers, one af
 
     round = w (B exemplar + worker) + round'                                      (measured: machine.Speed)
 
-Where a core has s > 1 ranks they take turns: the first part takes s times as long, and each further rank on a core
-makes a round longer by `core_shared`. Between hosts sums of n bytes travel, in a ring or by halving and doubling,
+Where a core has s > 1 ranks they take turns, and find the nearest caches full of the others' weights: exemplar and
+worker take s / 2 times as long as they were measured to where two do so, and each further rank on a core makes a round
+longer by `core_shared`. Between hosts sums of n bytes travel, in a ring or by halving and doubling,
 whichever is shorter (Thakur, Rabenseifner and Gropp 2005, Optimization of collective communication operations in
 MPICH), with LogGP's parameters (Alexandrov et al. 1995): l for each message, G for each byte, the gap of the link or
 what the processors need for it, whichever is longer:
@@ -100,15 +101,28 @@ def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | No
     speed = speed_of(machine, job.layers, min(cluster.ranks, cluster.cores))
     shared = max(1.0, cluster.ranks / cluster.cores)
     workers = math.ceil(job.workers / cluster.size)
-    learn = shared * workers * job.worker_batch * speed.exemplar
+    learn = taking_turns(shared, machine.shared_exemplar) * workers * job.worker_batch * speed.exemplar
     more_worker, more_round = overlapping(machine, job)
-    host = learn + shared * workers * (speed.worker + more_worker) + speed.round + more_round
+    worker = speed.worker + more_worker + (between_hosts(machine, job) if cluster.hosts > 1 else 0.0)
+    host = learn + taking_turns(shared, machine.shared_worker) * workers * worker + speed.round + more_round
     host += (shared - 1) * machine.core_shared
     if cluster.hosts == 1:
         return Round(learn, host, 0.0)
     alone = by_formula(links(machine, cluster), cluster.hosts, job.merge_bytes) if allreduce is None else allreduce
     hidden = learn if job.overlap and job.worker_batch >= PROGRESS_EVERY else 0.0
-    return Round(learn, host, max(0.0, alone + in_training(machine) - hidden))
+    return Round(learn, host, max(0.0, alone + shared * in_training(machine) - hidden))
+
+
+def taking_turns(ranks: float, two: float) -> float:
+    """Return how many times as long something takes so many ranks that share a core; two: where they are two."""
+    return ranks * (1 + (two / 2 - 1) * min(1.0, ranks - 1))
+
+
+def between_hosts(machine: Machine, job: Job) -> float:
+    """Return what a worker takes longer where its term is added up before the master moves."""
+    first, network = machine.speeds[0], machine.network
+    more = network.worker - first.worker if network and network.worker is not None else 0.0
+    return max(0.0, parameters(job.layers) / parameters(first.layers) * more)
 
 
 def overlapping(machine: Machine, job: Job) -> tuple[float, float]:

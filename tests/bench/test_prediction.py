@@ -71,6 +71,31 @@ def test_ranks_that_share_a_core_take_turns_and_make_a_round_longer() -> None:
     assert halves.host == pytest.approx(2 * 4 * (100 * 4 + 60) + 100 + 500)
 
 
+def test_ranks_on_a_core_find_its_caches_full_of_the_others_weights() -> None:
+    """As much longer for each as it was measured with two; a little of it where only some cores have two."""
+    full = dataclasses.replace(HOST, shared_exemplar=2.4, shared_worker=3.0)
+    for ranks, exemplar, worker in ((4, 1, 1), (6, 1.5 * 1.1, 1.5 * 1.25), (8, 2.4, 3), (16, 4.8, 6)):
+        found = model.round_of(full, Cluster(1, ranks, 4), Job(ranks, 100))
+        learn = exemplar * 100 * 8
+        assert found == pytest.approx((learn, learn + worker * 90 + 300 + (ranks / 4 - 1) * 500, 0))
+
+
+def test_between_hosts_a_worker_takes_what_was_measured_there() -> None:
+    further = dataclasses.replace(HOST, network=dataclasses.replace(NETWORK, worker=80.0))
+    alone, between = (model.round_of(further, Cluster(hosts, 1, 4), Job(16, 100)).host for hosts in (1, 2))
+    assert alone == 16 * (100 * 4 + 60) + 100 and between == 8 * (100 * 4 + 80) + 100
+    larger = (784, 300, 10)
+    assert model.between_hosts(further, Job(2, 10, larger)) == pytest.approx(20 * model.parameters(larger) / 79510)
+    assert model.between_hosts(dataclasses.replace(HOST, network=None), Job(2, 10)) == 0
+    assert model.between_hosts(HOST, Job(2, 10)) == 0  # of a calibration that does not tell
+
+
+def test_hosts_that_share_cores_come_to_a_merge_as_many_times_later() -> None:
+    wires = [model.round_of(HOST, Cluster(2, 1, cores), Job(2, 100), allreduce=7.0).wire for cores in (1, 0.5)]
+    late = 1850 - 100 - 100 - 0.010 * Job(2, 100).merge_bytes
+    assert wires == pytest.approx([7 + late, 7 + 2 * late])
+
+
 def test_with_overlap_workers_and_rounds_have_more_to_do() -> None:
     found = model.round_of(HOST, Cluster(1, 4, 4), Job(16, 100, overlap=True))
     assert found.host == pytest.approx(4 * (100 * 8 + 90 + 100) + 300 + 50)
@@ -241,7 +266,13 @@ def test_a_slower_machine_is_as_much_slower_in_all_but_the_network() -> None:
     slow = machine.slowed(HOST, 12.0, "slow")
     ratio = [a / b for a, b in zip(model.round_of(slow, Cluster(1, 8, 4), Job(16, 10)),
                                    model.round_of(HOST, Cluster(1, 8, 4), Job(16, 10)), strict=True) if b]  # fmt: skip
-    assert ratio == pytest.approx([3, 3]) and slow.network == HOST.network and slow.title == "slow"
+    assert ratio == pytest.approx([3, 3]) and slow.title == "slow"
+    two, job = Cluster(2, 1, 4), Job(2, 100)
+    assert model.links(slow, two) == model.links(HOST, two)
+    assert model.round_of(slow, two, job).wire == model.round_of(HOST, two, job).wire
+    assert model.between_hosts(slow, job) == 0
+    further = dataclasses.replace(HOST, network=dataclasses.replace(NETWORK, worker=80.0))
+    assert model.between_hosts(machine.slowed(further, 12.0, "slow"), job) == pytest.approx(60)
 
 
 def written(folder: Path, **changes: Any) -> Path:
