@@ -214,8 +214,9 @@ def told(machine: Machine) -> Iterator[str]:
     if machine.network:
         found = machine.network
         yield (
-            f"network: {found.latency:.0f} us, {found.link_mbits:,.0f} Mbit/s; Allreduce {found.allreduce:.0f} us and "
-            f"{1e3 * found.allreduce_byte:.2f} ns a byte; a worker {found.worker or 0:.0f} us, a round {found.round:.0f}"
+            f"network: {found.latency:.0f} us, {found.link_mbits:,.0f} Mbit/s; Allreduce {found.allreduce:.0f} us "
+            f"and {1e3 * found.allreduce_byte:.2f} ns a byte; {found.worker or 0:.0f} us a worker, "
+            f"{found.round:.0f} a round"
         )
         if found.messages:
             yield f"messages between hosts: {in_words(found.messages)}"

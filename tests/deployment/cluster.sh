@@ -7,7 +7,8 @@
 #   cluster.sh shape HOST RATE let it send no faster than 100mbit, 1gbit, ...; `free` takes the limit away
 #   cluster.sh stop HOST       pull the plug; start HOST boots it again, with the files that it had
 #   cluster.sh down            remove all but the Debian tree
-# Needs root, debootstrap, iproute2, openssh-client. CLUSTER_DIR (default /var/tmp/mpinn-cluster) keeps the Debian tree.
+# Needs root, debootstrap, iproute2, openssh-client. CLUSTER_DIR (default /var/tmp/mpinn-cluster) is of one cluster, several
+# can be there at once; all share the Debian tree, CLUSTER_BASE (default /var/tmp/mpinn-cluster/base).
 #
 # A host is a set of namespaces (network, mount, process, host name) over a Debian tree that all share read-only; what
 # it writes is in memory and gone with the cluster. Its user `admin` may sudo. Packages that deployment installs lie
@@ -15,16 +16,16 @@
 set -euo pipefail
 
 D=${CLUSTER_DIR:-/var/tmp/mpinn-cluster}
-BASE=$D/base
+BASE=${CLUSTER_BASE:-/var/tmp/mpinn-cluster/base}
 NET=10.77.0
-NAME=$(basename "$D") # its namespaces have it, so that two clusters can be there at once
+NAME=$(basename "$D") # its namespaces have it
 CTL=$NAME-ctl
 PRESENT=openssh-server,openssh-client,python3,sudo,tini,iproute2,iputils-ping,procps,faketime
 DEPLOYED="python3-venv python3-packaging python3-apt gcc python3-dev libc6-dev"
 
 base() { # what all hosts share
     [ -e "$BASE/.done" ] && return
-    rm -rf "$BASE"; mkdir -p "$D"
+    rm -rf "$BASE"
     mirror=$(sed -n 's/^URIs: //p; s/^deb \(http[^ ]*\) .*/\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1 || true)
     debootstrap --variant=minbase --include="$PRESENT" bookworm "$BASE" "${mirror:-http://deb.debian.org/debian}"
     cp /etc/resolv.conf "$BASE/etc/"
@@ -119,7 +120,8 @@ shape() { # node$1, RATE: acknowledgements pass the queue; the rest goes out in 
 }
 
 up() {
-    base
+    mkdir -p "$D" "$(dirname "$BASE")"
+    flock "$BASE.lock" "$0" base
     network
     { echo 127.0.0.1 localhost; for i in $(seq "$1"); do echo "$NET.$((10 + i)) node$i"; done; } >"$D/hosts"
     for i in $(seq "$1"); do start "$i"; done
@@ -140,6 +142,7 @@ within() { # node$1, COMMAND
 
 case ${1:-} in
     up) up "${2:-3}" ;;
+    base) base ;;
     ctl) exec ip netns exec $CTL "${@:2}" ;;
     in) within "${2#node}" "${@:3}" ;;
     start) start "${2#node}" ;;
@@ -148,5 +151,5 @@ case ${1:-} in
     shape) shape "${2#node}" "$3" ;;
     mend) ip -n $CTL link set "mpinn${2#node}" up ;;
     down) down ;;
-    *) sed -n '2,10s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,11s/^# //p' "$0"; exit 2 ;;
 esac
