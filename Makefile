@@ -60,9 +60,10 @@ lint: $(VENV)/.test-installed
 	set -x
 	ruff check .
 	ruff format --check .
-	mypy
+	mypy & types=$$!
 	yamllint --strict .
 	(cd ansible; ansible-lint -q --strict)
+	wait $$types
 
 unit: $(VENV)/.test-installed
 	@$(ACTIVATE)
@@ -171,7 +172,7 @@ $(VENV)/.test-installed: WITH := bench test
 $(VENV)/.system-installed: WITH := bench deploy test test-system
 $(VENV)/.%-installed: $(VENV)/.installed
 	@set -x
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement <($(VENV)/bin/python -c '$(WANTED)' $(WITH))
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --requirement <($(VENV)/bin/python -c '$(WANTED)' $(WITH))
 	touch $@
 
 clean:

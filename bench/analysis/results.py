@@ -9,18 +9,20 @@ import numpy as np
 from bench.harness import records, statistics, stored
 from bench.harness.records import INVALID, Record
 from bench.harness.statistics import Ratio, Spread
+from bench.prediction.machine import Machine
 from mpinn.config import Options
 from mpinn.system.proc import cpus
 
 
 class Run(NamedTuple):
-    """A result directory."""
+    """A result directory, or a pack of one."""
 
-    directory: Path
+    directory: Path | None  # None: of a pack
     plan: dict[str, Any]  # suite and profile
     sessions: list[dict[str, Any]]  # environment of every `bench run` that added to it
     left_out: dict[str, str]  # point -> why it could not be run
     records: list[Record]
+    machine: Machine | None = None  # as it was calibrated, of a pack; else its file lies beside the directory
 
 
 class Row(NamedTuple):

@@ -5,6 +5,7 @@ cluster. A reading has counters that grow and values of the moment; `between` sa
 """
 
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -14,7 +15,9 @@ from mpinn.system.proc import cpus, number, text
 
 CPU = "sys/devices/system/cpu"
 TICKS = os.sysconf("SC_CLK_TCK")  # of /proc/stat, a second
-GLANCE = 0.3  # seconds over which `busy_now` is measured
+GLANCE = 0.3  # seconds over which `busy_now` is measured,
+GLANCES = 3  # at most so often, until
+QUIET = 0.1  # CPUs are busy
 # Bits of the Raspberry Pi's get_throttled, as its documentation has them.
 PI_NOW = {0: "undervoltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
 
@@ -49,14 +52,11 @@ def reading(root: Path = Path("/")) -> Reading:
 
 
 def cpu_seconds(root: Path) -> tuple[float, float, float]:
-    """Return the seconds, over all CPUs since the start, of processes, idle, and stolen by the hypervisor.
-
-    Interrupts are left out: where ranks send much, the network's are many, and no other process's.
-    """
+    """Return the seconds, over all CPUs since the start, that they were busy, idle, and stolen by the hypervisor."""
     fields = text(root / "proc/stat").partition("\n")[0].split()[1:]
     ticks = [int(field) for field in fields[:8]] + [0] * (8 - len(fields[:8]))
-    user, nice, system, idle, iowait, _, _, steal = (tick / TICKS for tick in ticks)
-    return user + nice + system, idle + iowait, steal
+    user, nice, system, idle, iowait, irq, softirq, steal = (tick / TICKS for tick in ticks)
+    return user + nice + system + irq + softirq, idle + iowait, steal
 
 
 def load(root: Path) -> float | None:
@@ -212,12 +212,21 @@ def joules(before: Reading, after: Reading, samples: list[Reading], seconds: flo
 
 
 def glance() -> Reading:
-    """Return a reading with `busy_now`: how many CPUs are busy while nothing is measured."""
-    earlier = reading()
-    time.sleep(GLANCE)
+    """Return a reading with `busy_now`: how many CPUs are busy while nothing is measured, the least of a few glances.
+
+    Hosts are read at the same time, and some share a machine: at first they see how the others' programs start.
+    """
+    least = math.inf
     now = reading()
-    busy = now["busy_seconds"] - earlier["busy_seconds"]
-    return now | {"busy_now": busy / (now["monotonic"] - earlier["monotonic"])}
+    for _ in range(GLANCES):
+        earlier = now
+        time.sleep(GLANCE)
+        now = reading()
+        busy = now["busy_seconds"] - earlier["busy_seconds"]
+        least = min(least, busy / (now["monotonic"] - earlier["monotonic"]))
+        if least < QUIET:
+            break
+    return now | {"busy_now": least}
 
 
 if __name__ == "__main__":

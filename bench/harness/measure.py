@@ -49,6 +49,7 @@ class Place:
     launcher: Launcher
     hostfile: Path | None
     watts: float | None  # of the whole machine, as its user states them
+    only: tuple[str, ...] = ()  # experiments that are measured now; none: all
     lock: int = -1  # file that locks the directory: what is run inherits it, and holds the lock should we be killed
 
 

@@ -28,7 +28,7 @@ from mpinn.hosts.library import DETECTED, find
 from mpinn.hosts.profile import known
 from mpinn.parallel import mpi_library
 from mpinn.system import files, untrusted
-from mpinn.system.errors import MpinnError, UsageError
+from mpinn.system.errors import MpinnError, UsageError, nearest
 from mpinn.system.words import counted
 from mpinn.training import environment
 
@@ -54,6 +54,13 @@ def add_parser(commands: Any) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="change the suite: repeats=2, epochs=1, 'ranks=[1, 2]', experiments.strong.ranks=4",
+    )
+    parser.add_argument(
+        *("--only",),
+        action="append",
+        default=[],
+        metavar="EXPERIMENT",
+        help="measure this experiment of the suite and leave others for later; may be given more than once",
     )
     parser.add_argument(
         "--watts", type=float, metavar="W", help="power that the machine draws under load, as you measured it"
@@ -88,7 +95,11 @@ def run(asked: argparse.Namespace) -> int:
     directory = (asked.out or Path("results") / name / suite.name).absolute()
     if asked.watts is not None and not asked.watts > 0:
         raise UsageError(f"--watts {asked.watts:g}: expected more than 0")
-    place = Place(directory, suite, profile, launcher, asked.hostfile, asked.watts)
+    for experiment in asked.only:
+        if experiment not in suite.experiments:
+            there = ", ".join(suite.experiments) + nearest(experiment, suite.experiments)
+            raise UsageError(f"--only {experiment}: the experiments of {suite.name} are {there}")
+    place = Place(directory, suite, profile, launcher, asked.hostfile, asked.watts, tuple(asked.only))
     if asked.dry_run:
         agree(place, plan(place))
         return dry_run(place, to_do(place, records.read(directory), asked.again))
@@ -100,6 +111,11 @@ def run(asked: argparse.Namespace) -> int:
 def all_points(place: Place) -> list[Point]:
     """Return the points of a run. Raises UsageError."""
     return points(place.suite, place.profile, hostfile.count(place.hostfile))
+
+
+def wanted_now(place: Place) -> list[Point]:
+    """Return the points that are measured now."""
+    return [point for point in all_points(place) if not place.only or point.experiment in place.only]
 
 
 def oracles(place: Place, todo: list[Step]) -> list[tuple[Point, int, int]]:
@@ -211,7 +227,7 @@ def keep_environment(place: Place) -> None:
 
 def to_do(place: Place, found: list[Record], again: bool) -> list[Step]:
     """Return what is not recorded yet, or with `again` not as VALID; or what is not measured well enough."""
-    wanted = all_points(place)
+    wanted = wanted_now(place)
     done = {(one["point"], one["repeat"]) for one in records.latest(found) if one["verdict"] == VALID or not again}
     todo = [(point, repeat) for point, repeat in steps.planned(wanted) if (point.name, repeat) not in done]
     return todo or steps.more(wanted, found, place.suite.most_repeats)
@@ -223,13 +239,13 @@ def go_on(place: Place, again: bool) -> int:
     Where speed is measured, go on until it is measured well.
     """
     signal.signal(signal.SIGTERM, terminate)
-    wanted, found = all_points(place), records.read(place.directory)
+    wanted, found = wanted_now(place), records.read(place.directory)
     todo, recorded = to_do(place, found, again), len(records.latest(found))
     untraced = traces.missing(place, wanted)
     if not todo and not untraced:
-        print(
-            f"nothing left to do: {place.directory} has all {recorded} records; for a new run give --out another place"
-        )
+        of = f" of {', '.join(place.only)}" if place.only else ""
+        has = f"{counted(recorded, 'record')} in {place.directory}"
+        print(f"nothing left to do{of}: {has}; for a new run give --out another place")
         return summary(place)
     if found:
         print(f"going on: {recorded} recorded, {len(todo)} to do", file=sys.stderr)

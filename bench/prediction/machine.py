@@ -97,12 +97,17 @@ def load(path: Path) -> Machine:
     """Return the machine in a file. Raises UsageError that names file and key."""
     content = untrusted.json_file(path)
     try:
-        machine = read(Machine, content)
-        if machine.speeds[0].ranks != 1:
-            raise UsageError("speeds[0].ranks: expected 1")
-        return machine
+        return parse(content)
     except UsageError as error:
         raise UsageError(f"{path}: {error}; python -m bench calibrate writes such a file") from None
+
+
+def parse(content: Any) -> Machine:
+    """Return the machine that a calibration tells, whoever wrote it. Raises UsageError that names the key."""
+    machine = read(Machine, content)
+    if machine.speeds[0].ranks != 1:
+        raise UsageError("speeds[0].ranks: expected 1")
+    return machine
 
 
 def slowed(machine: Machine, exemplar: float, title: str) -> Machine:

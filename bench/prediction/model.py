@@ -7,16 +7,16 @@ begins when all have the new master. On one host each rank has w workers, one af
 
 Where a core has s > 1 ranks they take turns, and find the nearest caches full of the others' weights: exemplar and
 worker take s / 2 times as long as they were measured to where two do so, and each further rank on a core makes a round
-longer by `core_shared`. Between hosts sums of n bytes travel, in a ring or by halving and doubling,
-whichever is shorter (Thakur, Rabenseifner and Gropp 2005, Optimization of collective communication operations in
-MPICH), with LogGP's parameters (Alexandrov et al. 1995): l for each message, G for each byte, the gap of the link or
-what the processors need for it, whichever is longer:
+longer by `core_shared`. Between hosts sums of n bytes travel, in a ring or by halving and doubling, whichever is
+shorter (Thakur, Rabenseifner and Gropp 2005, Optimization of collective communication operations in MPICH), with
+LogGP's parameters (Alexandrov et al. 1995): l for each message, s times as long where cores are shared, and G for each
+byte, the gap of the link or what the processors need for it, whichever is longer:
 
     ring:      2 (H - 1) l + 2 (H - 1) / H n G               halving and doubling:   2 log2(H) l + the same
 
 With --overlap that is under way while workers learn the next round, if they do so for long enough that MPI goes on with
-it in between; workers and rounds have more to do then (measured, too). Hosts wait for the slowest of them, round by
-round: `simulation` draws how their rounds vary.
+it in between, but for the few rounds that leave no merge under way; workers and rounds have more to do then (measured,
+too). Hosts wait for the slowest of them, round by round: `simulation` draws how their rounds vary.
 
 Where a switch has no room for all of its links, SimGrid simulates the messages instead (`simgrid_allreduce`).
 
@@ -33,7 +33,7 @@ import numpy as np
 
 from bench.harness.estimate import EXEMPLARS, LIT
 from bench.prediction.machine import Machine, Speed
-from mpinn.merging import formats
+from mpinn.merging import formats, overlap
 from mpinn.model.network import Network
 
 LEARNED_PIXELS = 717  # of 784, those that any exemplar lights: the others' weights do not travel
@@ -109,8 +109,11 @@ def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | No
     if cluster.hosts == 1:
         return Round(learn, host, 0.0)
     alone = by_formula(links(machine, cluster), cluster.hosts, job.merge_bytes) if allreduce is None else allreduce
-    hidden = learn if job.overlap and job.worker_batch >= PROGRESS_EVERY else 0.0
-    return Round(learn, host, max(0.0, alone + shared * in_training(machine) - hidden))
+    wire = alone + shared * in_training(machine)
+    if job.overlap and job.worker_batch >= PROGRESS_EVERY:
+        settled = math.ceil(job.rounds / overlap.SETTLE) / job.rounds  # of rounds, those that leave no merge under way
+        wire = settled * wire + (1 - settled) * max(0.0, wire - learn)
+    return Round(learn, host, wire)
 
 
 def taking_turns(ranks: float, two: float) -> float:
@@ -140,8 +143,8 @@ def links(machine: Machine, cluster: Cluster) -> Links:
     network = machine.network
     assert network is not None
     slower = 0.0 if cluster.latency is None else cluster.latency - network.latency
-    message = max(0.0, network.allreduce / 2 + slower)  # two hosts send two messages, of n / 2 bytes each
     shared = max(1.0, cluster.ranks / cluster.cores)
+    message = max(0.0, shared * network.allreduce / 2 + slower)  # two hosts send two messages, of n / 2 bytes each
     if cluster.link_mbits is None:
         return Links(message, shared * network.allreduce_byte)
     processors = max(0.0, network.allreduce_byte - gap(network.link_mbits))

@@ -102,7 +102,8 @@ def as_run(pack: Pack) -> Run:
     """Return a pack as what reports are made of."""
     records = [packed.whole(record) for record in pack.records]
     sessions = [{"host": "", "unfit": [], **session} for session in pack.sessions]
-    return Run(Path(), pack.plan, sessions, {}, results.records.latest(records))
+    calibrated = packed.calibrated(pack.calibration) if pack.calibration else None
+    return Run(None, pack.plan, sessions, {}, results.records.latest(records), calibrated)
 
 
 def entry(pack: Pack, run: Run, verdict: str, page: str) -> Entry:

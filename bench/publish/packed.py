@@ -13,6 +13,8 @@ from bench.harness import result_file, stored
 from bench.harness.result_file import Training
 from bench.harness.stored import TEXT
 from bench.harness.suite import NAME
+from bench.prediction import machine
+from bench.prediction.machine import Machine
 from mpinn.datasets import bounded
 from mpinn.hosts.profile import known
 from mpinn.system import files, untrusted
@@ -63,6 +65,8 @@ def load(path: Path) -> Pack:
         text = bounded.unzipped(file).read(min(limit, untrusted.LONGEST_JSON) + 1)
     try:
         pack = read(Pack, untrusted.json_value(text))
+        if pack.calibration is not None:
+            calibrated(pack.calibration)
         plan = read(Plan, pack.plan)
         told = stored.plan(pack.plan)
         if not re.fullmatch(NAME, told["suite"]["name"]):
@@ -81,6 +85,14 @@ def load(path: Path) -> Pack:
         return replace(pack, plan=about, sessions=tuple(sessions))
     except (UsageError, ValueError) as error:
         raise UsageError(f"{path}: no pack of bench: {error}") from None
+
+
+def calibrated(content: dict[str, Any]) -> Machine:
+    """Return the machine of a pack's calibration. Raises UsageError."""
+    try:
+        return machine.parse(content)
+    except UsageError as error:
+        raise UsageError(f"calibration: {error}") from None
 
 
 def whole(record: dict[str, Any]) -> dict[str, Any]:

@@ -105,8 +105,8 @@ def timeline(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]:
     """Return some rounds of the first host that has a trace of the experiment, and in words what they show."""
     for title, run in hosts:
         for point in results.by_point(run.records, name):
-            path = traces.path_of(run.directory, point)
-            if path.exists():
+            path = traces.path_of(run.directory, point) if run.directory else None
+            if path and path.exists():
                 svg, sentences = drawn(path)
                 said = (
                     f"{host_label(title, hosts, point)}: {'; '.join(sentences)}. (python -m bench timeline {path.name})"

@@ -1,7 +1,7 @@
 """How far it would scale: the speedup that is predicted from the host's calibration, with what was measured on it."""
 
 from bench.analysis import results
-from bench.analysis.results import Row
+from bench.analysis.results import Row, Run
 from bench.harness.suite import Figure
 from bench.prediction import machine, model, simulation
 from bench.prediction.machine import Machine
@@ -20,8 +20,7 @@ def predicted(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]
     """Return speedup over ranks, of one host and of as many as 1,024 like it, and measured points."""
     drawn, parts = [], []
     for title, run in hosts:
-        path = machine.beside(run.directory)
-        host = machine.load(path) if path else None
+        host = calibrated(run)
         rows = results.rows(run.records, name, "epoch_seconds")
         base = next((row for row in rows if row.records[0]["ranks"] == 1), None)
         if host is None or base is None:
@@ -42,6 +41,14 @@ def predicted(name: str, figure: Figure, hosts: Hosts) -> tuple[str, list[Part]]
         )
         parts.append(table(host, clusters, seconds, told, title if len(hosts) > 1 else ""))
     return (figures.lines(drawn, "ranks", "speedup", ideal=True, log=True) if drawn else ""), parts
+
+
+def calibrated(run: Run) -> Machine | None:
+    """Return the machine of a run as it was calibrated, if it was. Raises UsageError."""
+    if run.directory is None:
+        return run.machine
+    path = machine.beside(run.directory)
+    return machine.load(path) if path else None
 
 
 def clusters_of(host: Machine) -> list[Cluster]:

@@ -59,8 +59,9 @@ def section(name: str, anchor: str, title: str, figure: Figure, hosts: list[tupl
     try:
         svg, parts = KINDS[figure.kind](name, figure, hosts)
     except CONTRADICTIONS as error:
+        where = hosts[0][1].directory or hosts[0][0]
         raise UsageError(
-            f"{hosts[0][1].directory}: the records of {name} do not have what its figure shows ({error!r}); "
+            f"{where}: the records of {name} do not have what its figure shows ({error!r}); "
             "restore records.jsonl and plan.json, or measure it again"
         ) from None
     if not svg and figure.kind not in (*TABLES, *SAY_WHY):

@@ -55,17 +55,36 @@ def test_a_run_records_every_point_and_repeat_once_in_mixed_order(measured: Path
 
 def test_runs_that_are_too_short_are_made_longer_until_they_are_official(tmp_path: Path) -> None:
     strong = {"title": "Speed", "ranks": 1, "workers": 2, "mpi": False, "lengthen": "epochs"}
-    suite = write_suite(tmp_path, repeats=1, minimum_seconds=0.15, experiments={"strong": strong})
+    suite = write_suite(tmp_path, repeats=1, minimum_seconds=0.05, experiments={"strong": strong})
     ran = bench("run", suite, "--out", tmp_path / "out")
     assert ran.returncode == 0, ran.stderr
     short, *_, last = recorded(tmp_path / "out")
     assert short["length"] is None and not short["official"]
     assert last["length"] > 3 and f"--epochs {last['length']}" in last["command"]
     assert len(last["series"]["train_seconds"]) == last["length"] and last["options"]["epochs"] == 3
-    assert last["official"] and last["seconds"] >= 0.15
+    assert last["official"] and last["seconds"] >= 0.05
     assert "1 run more: too short" in ran.stderr and "1 record " in ran.stdout
     left = [one["result"] for one in recorded(tmp_path / "out")]
     assert len(set(left)) == len(left) and all((tmp_path / "out" / one).exists() for one in left)  # none is replaced
+
+
+def test_some_experiments_are_measured_now_and_the_others_later(tmp_path: Path) -> None:
+    one = {"title": "One", "ranks": 1, "workers": 2, "mpi": False}
+    run_ = (
+        "run",
+        write_suite(tmp_path, repeats=1, experiments={"one": one, "two": dict(one)}),
+        "--out",
+        tmp_path / "out",
+    )
+    (said,) = errors(bench(*run_, "--only", "ones").stderr)
+    assert "--only ones: the experiments of small are one, two (did you mean 'one'?)" in said
+    assert not (tmp_path / "out").exists()
+    assert "1 run," in bench(*run_, "--only", "two", "--dry-run").stderr
+    for only, names in (("two", ["two"]), ("two", ["two"]), ("one", ["two", "one"])):
+        ran = bench(*run_, "--only", only)
+        assert ran.returncode == 0 and [found["point"] for found in recorded(tmp_path / "out")] == names
+    assert "nothing left to do of one: 2 records" in bench(*run_, "--only", "one").stdout
+    assert "nothing left to do: 2 records" in bench(*run_).stdout
 
 
 def test_a_record_has_what_is_needed_to_trust_it(measured: Path) -> None:

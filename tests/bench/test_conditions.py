@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.harness import conditions, fitness, verdict
@@ -101,7 +102,7 @@ def test_a_reading_is_all_that_the_tree_says(tmp_path: Path) -> None:
     states = {"480.0": 10.0, "1800.0": 50.0}
     assert found == {
         "host": "pi1",
-        "busy_seconds": 17.0,
+        "busy_seconds": pytest.approx(17.37),
         "idle_seconds": 81.0,
         "steal_seconds": 0.5,
         "load": 0.1,
@@ -159,6 +160,21 @@ def test_a_glance_tells_how_busy_this_machine_is() -> None:
     finally:
         loop.kill()
         loop.wait()
+
+
+@pytest.mark.parametrize(
+    ("busy", "found"), [([0.09], 0.09), ([1.5, 0.05], 0.05), ([1.5, 0.4, 0.8], 0.4), ([0.11, 0.12, 0.2, 0.0], 0.11)]
+)
+def test_a_glance_looks_again_where_something_has_just_started(
+    monkeypatch: pytest.MonkeyPatch, busy: list[float], found: float
+) -> None:
+    """Up to three times; the first of a machine at rest is the last."""
+    seconds = np.cumsum([0.0, *busy]) * conditions.GLANCE
+    told = iter([reading(monotonic=conditions.GLANCE * n, busy_seconds=one) for n, one in enumerate(seconds)])
+    monkeypatch.setattr(conditions, "reading", lambda: next(told))
+    monkeypatch.setattr(conditions.time, "sleep", lambda _: None)
+    assert conditions.glance()["busy_now"] == pytest.approx(found)
+    assert len(list(told)) == max(0, len(busy) - 3)
 
 
 def reading(**changes: Any) -> dict[str, Any]:

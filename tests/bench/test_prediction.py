@@ -138,7 +138,7 @@ def test_another_link_has_its_own_gap_and_the_same_processors() -> None:
     assert model.links(HOST, Cluster(2, 1, 4, link_mbits=100.0)) == pytest.approx((50, 0.08 * 1538 / 1448))
     assert model.links(HOST, Cluster(2, 1, 4, link_mbits=1e6)) == pytest.approx((50, 0.002))  # beside the link's 0.008
     assert model.links(HOST, Cluster(2, 1, 4, latency=80.0)) == pytest.approx((50 + 50, 0.010))
-    assert model.links(HOST, Cluster(2, 1, 0.5)) == pytest.approx((50, 2 * 0.010))
+    assert model.links(HOST, Cluster(2, 1, 0.5)) == pytest.approx((2 * 50, 2 * 0.010))
 
 
 @given(st.integers(1, 10), st.floats(1e2, 1e7))
@@ -174,11 +174,15 @@ def test_without_variation_an_epoch_is_its_rounds() -> None:
 
 
 def test_overlap_hides_the_wire_behind_learning() -> None:
-    plain, beside = (model.round_of(HOST, Cluster(4, 4, 4), Job(16, 100, overlap=way)) for way in (False, True))
-    assert beside.wire == pytest.approx(max(0, plain.wire - beside.learn)) and plain.wire > 0
+    plain, beside = (model.round_of(HOST, Cluster(4, 4, 4), Job(64, 100, overlap=way)) for way in (False, True))
+    assert beside.wire == pytest.approx(plain.wire / 10)  # of ten rounds the last settles
+    assert 0 < plain.wire < beside.learn
     slow = Cluster(4, 4, 4, link_mbits=10.0)
     plain, beside = (model.round_of(HOST, slow, Job(16, 100, overlap=way)) for way in (False, True))
-    assert beside.wire == pytest.approx(plain.wire - beside.learn) and beside.wire > 0
+    assert beside.wire == pytest.approx(plain.wire - 37 / 38 * beside.learn) and beside.wire > 0
+    many = Job(16, 40, overlap=True)  # of 94 rounds the 64th and the last settle
+    plain, beside_many = (model.round_of(HOST, slow, dataclasses.replace(many, overlap=way)) for way in (False, True))
+    assert beside_many.wire == pytest.approx(plain.wire - 92 / 94 * beside_many.learn)
     found = simulation.predict(HOST, slow, Job(16, 100, overlap=True))
     assert found.round_microseconds == pytest.approx(beside.host + beside.wire) and found.limits == "the network"
 

@@ -16,10 +16,13 @@ import yaml
 
 from bench.__main__ import main
 from bench.harness import records
+from bench.harness.suite import Figure
 from bench.publish import gallery, packed, verify
 from bench.publish import pack as pack_command
 from bench.publish.packed import Pack
+from bench.report import predicted
 from mpinn.system.errors import UsageError
+from tests.bench.test_prediction import HOST
 from tests.command.commands import errors, run
 
 BENCH = [sys.executable, "-m", "bench"]
@@ -296,7 +299,9 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "a bomb", "hosts", "units", "a path", "types", "cut", "watts"])
+@pytest.mark.parametrize(
+    "name", [*HOSTILE, "a bomb", "hosts", "units", "a path", "types", "cut", "watts", "calibration"]
+)
 def test_what_is_no_pack_is_refused_by_file_and_key(pack: Pack, tmp_path: Path, name: str) -> None:
     path = tmp_path / "pack.json.gz"
     if name in HOSTILE:
@@ -311,6 +316,7 @@ def test_what_is_no_pack_is_refused_by_file_and_key(pack: Pack, tmp_path: Path, 
             "types": lambda one: one["runs"][0]["epochs"][0].update(train_seconds="fast"),
             "cut": lambda one: one["runs"].pop(),
             "watts": lambda one: one["plan"].update(watts="many"),
+            "calibration": lambda one: one.update(calibration={"speeds": []}),
         }
         packed.save(path, doctored(pack, changes[name]))
     with pytest.raises(UsageError) as refused:
@@ -478,6 +484,22 @@ def test_a_price_is_an_amount_and_a_currency(pack: Pack, tmp_path: Path, price: 
         packed.load(tmp_path / "x.gz")
     with pytest.raises(argparse.ArgumentTypeError, match="expected an amount and a currency"):
         pack_command.price(price)
+
+
+def test_a_page_of_the_gallery_predicts_from_the_calibration_of_its_pack(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And from no file that lies where the gallery is made."""
+    board = json.loads(json.dumps(dataclasses.asdict(HOST)))
+    (tmp_path / "calibration.json").write_text(json.dumps(board))
+    monkeypatch.chdir(tmp_path)
+    known = dataclasses.replace(pack, calibration=board | {"measured": "on another day"})
+    for one, said in ((pack, predicted.NOT_CALIBRATED), (known, "a calibration of on another day")):
+        path = tmp_path / "one.mpinn.json.gz"
+        packed.save(path, one)
+        here = gallery.as_run(packed.load(path))
+        svg, (part,) = predicted.predicted("strong", Figure("predicted"), [("here", here)])
+        assert said in part.note and bool(svg) == (one is known)
 
 
 def test_a_gallery_shows_what_is_true_and_says_what_it_leaves_out(

@@ -6,7 +6,7 @@
 #   cluster.sh cut HOST        pull its network cable; mend HOST puts it back
 #   cluster.sh shape HOST RATE let it send no faster than 100mbit, 1gbit, ...; `free` takes the limit away
 #   cluster.sh stop HOST       pull the plug; start HOST boots it again, with the files that it had
-#   cluster.sh down            remove all but the Debian tree
+#   cluster.sh down            remove all but the Debian tree, which `base` makes if `up` is not to
 # Needs root, debootstrap, iproute2, openssh-client. CLUSTER_DIR (default /var/tmp/mpinn-cluster) is of one cluster, several
 # can be there at once; all share the Debian tree, CLUSTER_BASE (default /var/tmp/mpinn-cluster/base).
 #
@@ -23,8 +23,15 @@ CTL=$NAME-ctl
 PRESENT=openssh-server,openssh-client,python3,sudo,tini,iproute2,iputils-ping,procps,faketime
 DEPLOYED="python3-venv python3-packaging python3-apt gcc python3-dev libc6-dev"
 
-base() { # what all hosts share
-    [ -e "$BASE/.done" ] && return
+base() { # what all hosts share; one makes it, others wait
+    mkdir -p "$D" "$(dirname "$BASE")"
+    exec 9>"$BASE.lock"
+    flock 9
+    [ -e "$BASE/.done" ] || debian
+    exec 9>&-
+}
+
+debian() {
     rm -rf "$BASE"
     mirror=$(sed -n 's/^URIs: //p; s/^deb \(http[^ ]*\) .*/\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1 || true)
     debootstrap --variant=minbase --include="$PRESENT" bookworm "$BASE" "${mirror:-http://deb.debian.org/debian}"
@@ -120,8 +127,7 @@ shape() { # node$1, RATE: acknowledgements pass the queue; the rest goes out in 
 }
 
 up() {
-    mkdir -p "$D" "$(dirname "$BASE")"
-    flock "$BASE.lock" "$0" base
+    base
     network
     { echo 127.0.0.1 localhost; for i in $(seq "$1"); do echo "$NET.$((10 + i)) node$i"; done; } >"$D/hosts"
     for i in $(seq "$1"); do start "$i"; done
