@@ -99,17 +99,17 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
         for layers, ranks in asked:
             found[layers, ranks] = run(f"{'-'.join(map(str, layers))}, {ranks} ranks", profile.mpi, ranks, layers)
             pulse = found[PAPERS, 1]["metrics"]["pulse_microseconds"]
-            metrics = found[layers, ranks]["metrics"]
-            speeds.append(speed(layers, ranks, metrics, pulse / metrics["pulse_microseconds"]))
-        beside = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)["metrics"]
+            speeds.append(speed(layers, ranks, found[layers, ranks]["metrics"], pulse))
+        left = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)
+        beside = speed(PAPERS, 1, left["metrics"], pulse)
         with only_on(min(os.sched_getaffinity(0))):
             unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
-            left = run("two ranks on a core", unbound, 2, PAPERS)["metrics"]
-        shared = speed(PAPERS, 2, left, pulse / left["pulse_microseconds"])
+            left = run("two ranks on a core", unbound, 2, PAPERS)
+        shared = speed(PAPERS, 2, left["metrics"], pulse)
         network = None
         if hosts:
             count = hostfile.count(hosts)
-            network = network_of(run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts))
+            network = network_of(run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts), pulse)
     first = found[PAPERS, 1]
     return Machine(
         schema_version=SCHEMA_VERSION,
@@ -122,8 +122,8 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
         mpi=f"{VENDORS[launcher.vendor]} {launcher.version}",
         wait_policy=profile.mpi.wait_policy,
         speeds=tuple(speeds),
-        overlap_worker=beside["worker_microseconds"],
-        overlap_round=beside["round_microseconds"],
+        overlap_worker=beside.worker,
+        overlap_round=beside.round,
         core_shared=max(0.0, shared.round - speeds[0].round),
         shared_exemplar=times(shared.exemplar, speeds[0].exemplar),
         shared_worker=times(shared.worker, speeds[0].worker),
@@ -157,8 +157,9 @@ def rounds(
     return left, seconds
 
 
-def speed(layers: tuple[int, ...], ranks: int, metrics: dict[str, float], scale: float) -> Speed:
-    """Return the times that were measured, scaled to how fast the machine was at another moment."""
+def speed(layers: tuple[int, ...], ranks: int, metrics: dict[str, float], pulse: float) -> Speed:
+    """Return the times that were measured, scaled to a moment at which the machine had this pulse."""
+    scale = pulse / metrics["pulse_microseconds"]
     return Speed(
         layers=layers,
         ranks=ranks,
@@ -178,15 +179,17 @@ def by_size(microseconds: Sequence[float]) -> tuple[Message, ...]:
     return tuple(Message(bytes=size, time=time) for size, time in zip(SIZES, microseconds, strict=False))
 
 
-def network_of(left: dict[str, Any]) -> Network:
+def network_of(left: dict[str, Any], pulse: float) -> Network:
+    """Return the network that was measured; what processors do is scaled, as in `speed`."""
     metrics = left["metrics"]
+    there = speed(PAPERS, 1, metrics, pulse)
     return Network(
         latency=metrics["latency_microseconds"],
         link_mbits=metrics["link_mbits_per_second"],
         allreduce=metrics["allreduce_microseconds"],
         allreduce_byte=1e-3 * metrics["allreduce_nanoseconds_a_byte"],
-        worker=metrics["worker_microseconds"],
-        round=metrics["round_microseconds"],
+        worker=there.worker,
+        round=there.round,
         messages=by_size(left["series"]["host_messages"]),
     )
 

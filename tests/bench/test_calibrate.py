@@ -41,6 +41,18 @@ def test_this_machine_is_calibrated(
     assert f"{found.speeds[0].exemplar:.2f} us an exemplar" in said and "next: python -m bench predict" in said
 
 
+def test_what_is_measured_at_a_slow_moment_is_scaled_to_the_first() -> None:
+    """What processors do between hosts, too; links are as they are."""
+    metrics = {"exemplar": 6.0, "worker": 80.0, "round": 300.0, "pulse": 8.0, "latency": 30.0, "allreduce": 50.0}
+    metrics = {f"{name}_microseconds": value for name, value in metrics.items()}
+    metrics |= {"worst_fit_percent": 1.0, "link_mbits_per_second": 1000.0, "allreduce_nanoseconds_a_byte": 8.0}
+    found = calibrate.speed(PAPERS, 1, metrics, 4.0)
+    assert (found.exemplar, found.worker, found.round) == (3.0, 40.0, 150.0)
+    network = calibrate.network_of({"metrics": metrics, "series": {"host_messages": [1.0]}}, 4.0)
+    assert (network.worker, network.round) == (40.0, 150.0)
+    assert (network.latency, network.allreduce, network.allreduce_byte) == (30.0, 50.0, 0.008)
+
+
 def test_how_much_slower_a_machine_has_become_is_told_apart_from_the_error(tmp_path: Path) -> None:
     """On one host everything is as many times slower as the pulse is."""
     left, result = tmp_path / "calibration.json", tmp_path / "result.json"
