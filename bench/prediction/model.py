@@ -14,9 +14,10 @@ byte, the gap of the link or what the processors need for it, whichever is longe
 
     ring:      2 (H - 1) l + 2 (H - 1) / H n G               halving and doubling:   2 log2(H) l + the same
 
-With --overlap that is under way while workers learn the next round, if they do so for long enough that MPI goes on with
-it in between, but for the few rounds that leave no merge under way; workers and rounds have more to do then (measured,
-too). Hosts wait for the slowest of them, round by round: `simulation` draws how their rounds vary.
+With --overlap messages travel while workers learn the next round: all of them if workers learn for so long that MPI
+goes on with them in between, else the first. Not hidden is what processors do for them, and the few rounds that leave
+no merge under way; workers and rounds have more to do then (measured, too). Hosts wait for the slowest of them, round
+by round: `simulation` draws how their rounds vary.
 
 Where a switch has no room for all of its links, SimGrid simulates the messages instead (`simgrid_allreduce`).
 
@@ -94,6 +95,7 @@ class Links(NamedTuple):
 
     message: float  # each
     byte: float  # and each byte of it, the processors' work included
+    processors: float  # of a byte's, those in which no rank can learn
 
 
 def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | None = None) -> Round:
@@ -108,11 +110,15 @@ def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | No
     host += (shared - 1) * machine.core_shared
     if cluster.hosts == 1:
         return Round(learn, host, 0.0)
-    alone = by_formula(links(machine, cluster), cluster.hosts, job.merge_bytes) if allreduce is None else allreduce
+    found = links(machine, cluster)
+    alone = by_formula(found, cluster.hosts, job.merge_bytes) if allreduce is None else allreduce
     wire = alone + shared * in_training(machine)
-    if job.overlap and job.worker_batch >= PROGRESS_EVERY:
+    if job.overlap:
         settled = math.ceil(job.rounds / overlap.SETTLE) / job.rounds  # of rounds, those that leave no merge under way
-        wire = settled * wire + (1 - settled) * max(0.0, wire - learn)
+        travels = alone * (1 - found.processors / max(found.byte, 1e-12))
+        if job.worker_batch < PROGRESS_EVERY:
+            travels /= 2 * (cluster.hosts - 1)  # the first message of a ring; MPI goes on when learning is done
+        wire -= (1 - settled) * min(learn, travels)
     return Round(learn, host, wire)
 
 
@@ -145,10 +151,10 @@ def links(machine: Machine, cluster: Cluster) -> Links:
     slower = 0.0 if cluster.latency is None else cluster.latency - network.latency
     shared = max(1.0, cluster.ranks / cluster.cores)
     message = max(0.0, shared * network.allreduce / 2 + slower)  # two hosts send two messages, of n / 2 bytes each
+    processors = shared * max(0.0, network.allreduce_byte - gap(network.link_mbits))
     if cluster.link_mbits is None:
-        return Links(message, shared * network.allreduce_byte)
-    processors = max(0.0, network.allreduce_byte - gap(network.link_mbits))
-    return Links(message, max(FRAME * gap(cluster.link_mbits), shared * processors))
+        return Links(message, shared * network.allreduce_byte, processors)
+    return Links(message, max(FRAME * gap(cluster.link_mbits), processors), processors)
 
 
 def by_formula(links: Links, hosts: int, size: int) -> float:

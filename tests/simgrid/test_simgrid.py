@@ -23,7 +23,7 @@ def seconds(*hosts: int, switch: float = 1e18) -> list[float]:
 
 def test_a_switch_with_room_for_all_is_as_the_formula_says() -> None:
     hosts = (2, 4, 8, 64, 256)
-    formula = [1e-6 * model.by_formula(Links(50, 0.008), one, SIZE) for one in hosts]
+    formula = [1e-6 * model.by_formula(Links(50, 0.008, 0.0), one, SIZE) for one in hosts]
     assert seconds(*hosts) == pytest.approx(formula, rel=1e-3)
 
 
