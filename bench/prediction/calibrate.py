@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from time import monotonic
 from typing import Any
 
@@ -78,7 +79,7 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
     asked = [(PAPERS, ranks) for ranks in counts] + [(layers, 1) for layers in LAYERS]
     starts: dict[str, float] = {}
     core_pulses = of_each_core()
-    speeds, found = [], {}
+    found = {}
     with Progress([EXPECTED] * (len(asked) + 2 + bool(hosts))) as progress:
 
         def run(
@@ -98,18 +99,17 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
 
         for layers, ranks in asked:
             found[layers, ranks] = run(f"{'-'.join(map(str, layers))}, {ranks} ranks", profile.mpi, ranks, layers)
-            pulse = found[PAPERS, 1]["metrics"]["pulse_microseconds"]
-            speeds.append(speed(layers, ranks, found[layers, ranks]["metrics"], pulse))
-        left = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)
-        beside = speed(PAPERS, 1, left["metrics"], pulse)
+        others = [run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)]
         with only_on(min(os.sched_getaffinity(0))):
             unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
-            left = run("two ranks on a core", unbound, 2, PAPERS)
-        shared = speed(PAPERS, 2, left["metrics"], pulse)
-        network = None
+            others.append(run("two ranks on a core", unbound, 2, PAPERS))
         if hosts:
             count = hostfile.count(hosts)
-            network = network_of(run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts), pulse)
+            others.append(run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts))
+    # The usual one: at any moment a machine may be slower, or faster, than it mostly is.
+    pulse = median(left["metrics"]["pulse_microseconds"] for left in [*found.values(), *others])
+    speeds = [speed(layers, ranks, left["metrics"], pulse) for (layers, ranks), left in found.items()]
+    beside, shared = (speed(PAPERS, ranks, others[ranks - 1]["metrics"], pulse) for ranks in (1, 2))
     first = found[PAPERS, 1]
     return Machine(
         schema_version=SCHEMA_VERSION,
@@ -132,7 +132,7 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
         core_pulses=tuple(core_pulses),
         messages=by_size(found[PAPERS, counts[-1]]["series"].get("node_messages", [])),
         pulse=pulse,
-        network=network,
+        network=network_of(others[-1], pulse) if hosts else None,
     )
 
 
