@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
         help="change the suite: repeats=2, epochs=1, 'ranks=[1, 2]', experiments.strong.ranks=4",
     )
     parser.add_argument(
-        *("--only",),
+        "--only",
         action="append",
         default=[],
         metavar="EXPERIMENT",

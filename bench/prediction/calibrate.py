@@ -99,17 +99,18 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
 
         for layers, ranks in asked:
             found[layers, ranks] = run(f"{'-'.join(map(str, layers))}, {ranks} ranks", profile.mpi, ranks, layers)
-        others = [run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)]
+        overlapping = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)
         with only_on(min(os.sched_getaffinity(0))):
             unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
-            others.append(run("two ranks on a core", unbound, 2, PAPERS))
+            sharing = run("two ranks on a core", unbound, 2, PAPERS)
+        between = []
         if hosts:
             count = hostfile.count(hosts)
-            others.append(run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts))
+            between = [run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts)]
     # The usual one: at any moment a machine may be slower, or faster, than it mostly is.
-    pulse = median(left["metrics"]["pulse_microseconds"] for left in [*found.values(), *others])
+    pulse = median(left["metrics"]["pulse_microseconds"] for left in [*found.values(), overlapping, sharing, *between])
     speeds = [speed(layers, ranks, left["metrics"], pulse) for (layers, ranks), left in found.items()]
-    beside, shared = (speed(PAPERS, ranks, others[ranks - 1]["metrics"], pulse) for ranks in (1, 2))
+    beside, shared = speed(PAPERS, 1, overlapping["metrics"], pulse), speed(PAPERS, 2, sharing["metrics"], pulse)
     first = found[PAPERS, 1]
     return Machine(
         schema_version=SCHEMA_VERSION,
@@ -132,7 +133,7 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
         core_pulses=tuple(core_pulses),
         messages=by_size(found[PAPERS, counts[-1]]["series"].get("node_messages", [])),
         pulse=pulse,
-        network=network_of(others[-1], pulse) if hosts else None,
+        network=network_of(between[0], pulse) if between else None,
     )
 
 

@@ -15,7 +15,7 @@ import yaml
 CHECKOUT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).parent / "cluster.sh"
 STATE = Path(os.environ.get("CLUSTER_DIR", "/var/tmp/mpinn-cluster"))  # of a cluster
-WHEELHOUSE = Path("/var/tmp/mpinn-cluster/wheelhouse")  # of all
+WHEELHOUSE = Path(os.environ.get("CLUSTER_BASE", "/var/tmp/mpinn-cluster/base")).with_name("wheelhouse")  # of all
 HOSTS = ("node1", "node2", "node3")
 HOME = "/home/mpinn"  # of the user that deployment makes
 PYTHON = f"{HOME}/current/environment/bin/python"
