@@ -7,8 +7,8 @@ import numpy as np
 from mpinn.kernels.reference import Learned
 from mpinn.merging.sums import add as add
 from mpinn.merging.sums import go_on as go_on
-from mpinn.merging.sums import merge as merge
 from mpinn.merging.sums import move as move
+from mpinn.merging.sums import pass_on as pass_on
 from mpinn.merging.sums import write as write
 from mpinn.merging.term import Term
 from mpinn.model.network import Network

@@ -40,16 +40,18 @@ cdef extern from "c/merge.h":
         uint32_t weight
         uint32_t step
 
-    largest merge_store_int16(int16_t *term, const float *learned, const float *master, size_t n, float factor,
-                              float most)
-    largest merge_store_int32(int32_t *term, const float *learned, const float *master, size_t n, float factor,
-                              float most)
+    largest merge_store_int16(int16_t *term, int adds, const float *learned, const float *master, size_t n,
+                              float factor, float most)
+    largest merge_store_int32(int32_t *term, int adds, const float *learned, const float *master, size_t n,
+                              float factor, float most)
     largest merge_store_float32(float *term, const float *learned, size_t n)
-    largest merge_store_float64(double *term, const float *learned, size_t n, double exemplars, double constant)
+    largest merge_store_float64(double *term, int adds, const float *learned, size_t n, double exemplars,
+                                double constant)
     void merge_add_int16(int16_t *sum, const int16_t *term, size_t n)
     void merge_add_int32(int32_t *sum, const int32_t *term, size_t n)
     void merge_add_float32(float *sum, const float *term, size_t n)
     void merge_add_float64(double *sum, const double *term, size_t n)
+    void merge_pass_on(void *to, const void *from_, size_t bytes)
     void merge_move_int16(float *master, float *velocity, const int16_t *sum, size_t n, double share, double momentum)
     void merge_move_int32(float *master, float *velocity, const int32_t *sum, size_t n, double share, double momentum)
     void merge_move_float32(float *master, float *velocity, const float *sum, size_t n, double share, double momentum)
@@ -125,6 +127,7 @@ cdef int call(void *function) except -1:
 
 cdef struct taking:
     void *term
+    bint adds
     const float *start
     double factor, constant
     float most
@@ -142,13 +145,13 @@ cdef void note(taking *to, largest found) noexcept:
 cdef void take_int16(void *context, size_t first, const float *learned, size_t n) noexcept:
     cdef taking *to = <taking *>context
     cdef const float *start = to.start + first if to.start else NULL
-    note(to, merge_store_int16(<int16_t *>to.term + first, learned, start, n, <float>to.factor, to.most))
+    note(to, merge_store_int16(<int16_t *>to.term + first, to.adds, learned, start, n, <float>to.factor, to.most))
 
 
 cdef void take_int32(void *context, size_t first, const float *learned, size_t n) noexcept:
     cdef taking *to = <taking *>context
     cdef const float *start = to.start + first if to.start else NULL
-    note(to, merge_store_int32(<int32_t *>to.term + first, learned, start, n, <float>to.factor, to.most))
+    note(to, merge_store_int32(<int32_t *>to.term + first, to.adds, learned, start, n, <float>to.factor, to.most))
 
 
 cdef void take_float32(void *context, size_t first, const float *learned, size_t n) noexcept:
@@ -158,7 +161,7 @@ cdef void take_float32(void *context, size_t first, const float *learned, size_t
 
 cdef void take_float64(void *context, size_t first, const float *learned, size_t n) noexcept:
     cdef taking *to = <taking *>context
-    note(to, merge_store_float64(<double *>to.term + first, learned, n, to.factor, to.constant))
+    note(to, merge_store_float64(<double *>to.term + first, to.adds, learned, n, to.factor, to.constant))
 
 
 cdef taker as_taken(term, taking *to) except NULL:
@@ -168,7 +171,7 @@ cdef taker as_taken(term, taking *to) except NULL:
     cdef float[::1] single
     cdef double[::1] double_
     cdef const float[::1] start
-    to.factor, to.constant, to.most = term.factor, term.constant, term.most
+    to.factor, to.constant, to.most, to.adds = term.factor, term.constant, term.most, term.adds
     to.found.weight = to.found.step = 0
     to.start = NULL
     if term.start is not None:
@@ -295,7 +298,7 @@ ctypedef fused number:
     double
 
 cdef enum:
-    BLOCK = 1024  # weights whose sums a merge keeps in the nearest cache
+    BLOCK = 1024  # weights that are added up, or moved, while they are in the nearest cache
     OF_RULE = NUMBERS + 3  # numbers that a rule has at most: `merging.rules.optimize`
 
 
@@ -372,22 +375,9 @@ def move(rule, float[::1] weights, float[:, :] moments, number[::1] total, doubl
         move_block(code, &weights[start], rows, &total[start], n, share, given, c)
 
 
-def merge(rule, float[::1] weights, float[:, :] moments, number[:, :] terms, const int64_t[::1] counts, double share,
-          const double[::1] numbers):
-    cdef number total[BLOCK]
-    cdef float c[OF_RULE]
-    cdef float *rows[MOMENTS]
-    cdef Py_ssize_t start, i, n
-    cdef int code = RULES[rule]
-    cdef const double *given = &numbers[0] if numbers.shape[0] else NULL
-    as_floats(c, numbers)
-    for start in range(0, weights.shape[0], BLOCK):
-        n = min(BLOCK, weights.shape[0] - start)
-        for i in range(n):
-            total[i] = 0
-        add_block(&total[0], terms, counts, start, n)
-        rows_from(rows, moments, start)
-        move_block(code, &weights[start], rows, total, n, share, given, c)
+def pass_on(number[::1] to, const number[::1] values):
+    if to.shape[0]:
+        merge_pass_on(&to[0], &values[0], to.shape[0] * sizeof(number))
 
 
 def go_on(float[::1] start, const float[::1] weights, float[:, :] moments, whole[::1] term, float share, float ahead):

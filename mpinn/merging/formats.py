@@ -49,16 +49,7 @@ class Merger(Protocol):
         numbers: np.ndarray,
     ) -> None: ...
 
-    def merge(
-        self,
-        rule: str,
-        weights: np.ndarray,
-        moments: np.ndarray,
-        terms: np.ndarray,
-        counts: np.ndarray,
-        share: float,
-        numbers: np.ndarray,
-    ) -> None: ...
+    def pass_on(self, to: np.ndarray, values: np.ndarray) -> None: ...
 
     def go_on(
         self,
@@ -79,11 +70,13 @@ class Format(Protocol):
 
     def __init__(self, workers: int, worker_batch: int) -> None: ...
 
-    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
+    def term(
+        self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int, adds: bool = False
+    ) -> Term:
         """Return a worker's term, of `count` of the round's exemplars, which will be written to an array of the type.
 
         start: the weights with which the worker began the round, None where it gives a direction; exponent: the
-        master's when it began.
+        master's when it began; adds: whether it is added to what the array holds.
         """
 
     def share(self, exponent: int, exemplars: int) -> float:
@@ -100,8 +93,11 @@ class Steps:
         self.bits = min(WHOLE_BITS, (int(np.iinfo(self.dtype).max) // workers + 1).bit_length() - 1) - 1
         self.most = 2 ** (self.bits + 1) - 1
 
-    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
-        return Term(array, start, math.ldexp(count / self.worker_batch, self.bits - exponent), self.most)
+    def term(
+        self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int, adds: bool = False
+    ) -> Term:
+        factor = math.ldexp(count / self.worker_batch, self.bits - exponent)
+        return Term(array, start, factor, self.most, adds=adds)
 
     def share(self, exponent: int, exemplars: int) -> float:
         return math.ldexp(self.worker_batch / exemplars, exponent - self.bits)
@@ -123,7 +119,9 @@ class Copy:
     def __init__(self, workers: int, worker_batch: int) -> None:
         pass
 
-    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
+    def term(
+        self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int, adds: bool = False
+    ) -> Term:
         return Term(array)
 
     def share(self, exponent: int, exemplars: int) -> float:
@@ -138,8 +136,10 @@ class Rounded:
     def __init__(self, workers: int, worker_batch: int) -> None:
         pass
 
-    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
-        return Term(array, factor=count, constant=rounding_constant(exemplars))
+    def term(
+        self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int, adds: bool = False
+    ) -> Term:
+        return Term(array, factor=count, constant=rounding_constant(exemplars), adds=adds)
 
     def share(self, exponent: int, exemplars: int) -> float:
         return 1 / exemplars

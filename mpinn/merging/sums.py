@@ -18,7 +18,7 @@ def largest(values: np.ndarray) -> int:
 
 
 def write(term: Term, learned: np.ndarray) -> None:
-    """Write a worker's term, made of what it learned, (parameters,) float32, and what was found.
+    """Write a worker's term, made of what it learned, (parameters,) float32, or add it, and write what was found.
 
     int16, int32: the step times the factor, a whole number from -most to most. float32: as it is, but for -0, which
     becomes 0; then the two may be the same array. float64: times the factor, rounded by the constant.
@@ -28,15 +28,17 @@ def write(term: Term, learned: np.ndarray) -> None:
         term.found = (largest(learned), 0)
         if array.dtype == np.float32:
             array[:] = learned + np.float32(0)
-        elif array.dtype == np.float64:
-            np.multiply(learned, term.factor, out=array, dtype=np.float64)
-            array += term.constant
-            array -= term.constant
+            return
+        if array.dtype == np.float64:
+            made = np.multiply(learned, term.factor, dtype=np.float64)
+            made += term.constant
+            made -= term.constant
         else:
             step = learned if term.start is None else learned - term.start
             most = np.float32(term.most)
-            array[:] = np.clip(step * np.float32(term.factor), -most, most) + WHOLE - WHOLE
+            made = (np.clip(step * np.float32(term.factor), -most, most) + WHOLE - WHOLE).astype(array.dtype)
             term.found = (term.found[0], largest(step))
+        array[:] = array + made if term.adds else made
 
 
 def add(total: np.ndarray, terms: np.ndarray, counts: np.ndarray) -> None:
@@ -56,19 +58,12 @@ def move(
     RULES[rule].move(weights, moments, total, share, numbers)
 
 
-def merge(
-    rule: str,
-    weights: np.ndarray,
-    moments: np.ndarray,
-    terms: np.ndarray,
-    counts: np.ndarray,
-    share: float,
-    numbers: np.ndarray,
-) -> None:
-    """`add` the terms of all workers, and `move` the master."""
-    total = np.zeros(len(weights), terms.dtype)
-    add(total, terms, counts)
-    move(rule, weights, moments, total, share, numbers)
+def pass_on(to: np.ndarray, values: np.ndarray) -> None:
+    """Copy what other ranks will read, (n,), past the caches where a processor can do that.
+
+    To write to memory that another core holds in its cache takes long where the two share none.
+    """
+    to[:] = values
 
 
 def go_on(

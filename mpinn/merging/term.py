@@ -1,4 +1,4 @@
-"""A worker's term of a round's sum: where it lies, and how it is made of what the worker learned."""
+"""A worker's term of a round's sum: where it goes, and how it is made of what the worker learned."""
 
 from dataclasses import dataclass
 
@@ -17,4 +17,5 @@ class Term:
     factor: float = 1.0  # of steps, below 2^22 with `most`; exemplars
     most: int = 0  # of steps, in magnitude
     constant: float = 0.0  # that rounds, added and taken off
+    adds: bool = False  # to what the array holds; not of float32
     found: tuple[int, int] = (0, 0)  # `sums.largest` of weights and of steps, once it is written

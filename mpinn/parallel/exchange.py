@@ -17,6 +17,7 @@ from mpinn.merging.master import Master
 from mpinn.merging.term import Term
 from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.notes import NOTES, ROW, Notes, Told, read_notes, together
+from mpinn.parallel.passing_on import PassingOn
 from mpinn.parallel.reduction import Reduction, Round
 from mpinn.parallel.schedule import Counts
 from mpinn.parallel.shared_memory import shared_memory_free
@@ -26,7 +27,6 @@ from mpinn.parallel.travelling import Travelling
 from mpinn.parallel.world import World
 from mpinn.system.errors import UsageError
 
-MOST = 2**27  # bytes of workers' terms that a node holds at once
 LINE = 64  # bytes of a cache line: no two ranks write to one
 
 
@@ -70,7 +70,11 @@ class Exchange(ABC):
         self.merger, self.format = how.merger, how.format
         learned = None if how.learned is None else how.learned[part]
         self.travelling = None if learned is None or learned.all() else Travelling(learned, NOTES, self.format.dtype)
+        self.workers = range(0)  # of this rank
         self.workers_everywhere = True  # on every rank or node that sends sums
+        self.own = np.empty(0)  # (parameters,) of the format: the sum of this rank's terms of the round
+        self.empty = True  # whether none of this rank's workers has stored yet
+        self.terms = np.empty((0, 0))  # (workers of this rank, parameters), to overlap: what each has given last
         self.reduction: Reduction | None = None  # of the round whose merge is under way
         self.ahead = np.empty(len(master.weights) if how.overlap else 0, np.float32)
         self.begun: np.ndarray | None = None  # from which what the worker that started last gives is a step
@@ -79,10 +83,6 @@ class Exchange(ABC):
     @abstractmethod
     def reassign(self, assignment: list[range]) -> None:
         """From the next round on the ranks have these workers. Every rank calls it, with no merge under way."""
-
-    @abstractmethod
-    def term(self, worker: int) -> np.ndarray:
-        """Return where a worker of this rank has its term, (parameters,)."""
 
     @abstractmethod
     def merge(self, counts: Counts, requests: Requests, numbers: np.ndarray) -> Merged:
@@ -112,11 +112,29 @@ class Exchange(ABC):
     def place(self, worker: int, counts: Counts) -> Term:
         """Return the term that is made of what the worker that started last learns, in a round of so many exemplars."""
         count, exponent = int(counts.workers[worker]), self.master.exponent
-        return self.format.term(self.term(worker), self.begun, exponent, count, counts.all)
+        array = self.term(worker) if self.how.overlap else self.own
+        adds = not (self.how.overlap or self.empty)
+        return self.format.term(array, self.begun, exponent, count, counts.all, adds)
+
+    def term(self, worker: int) -> np.ndarray:
+        """Return where a worker of this rank has its term, to overlap, (parameters,)."""
+        return self.terms[worker - self.workers.start]
 
     def stored(self, worker: int, counts: Counts, term: Term, loss: int) -> None:
         """A worker has written its term; loss: of its exemplars, in `losses.UNIT`."""
         self.notes.take(*term.found, loss, self.master.exponent)
+        if self.how.overlap:
+            if self.empty:
+                self.own[:] = term.array
+            else:
+                self.merger.add(self.own, term.array[None], counts.workers[worker : worker + 1])
+        self.empty = False
+
+    def hand_over(self) -> None:
+        """The round's terms are all there: the next that is stored begins another sum."""
+        if self.empty:
+            self.own[:] = 0
+        self.empty = True
 
     def progress(self) -> None:
         """Let MPI go on with the merge that is under way."""
@@ -129,26 +147,27 @@ class Exchange(ABC):
             with contextlib.suppress(MPI.Exception):  # of a rank that was lost
                 self.reduction.wait()
         self.reduction = None
+        self.empty = True
         self.notes.clear()
 
-    def known(self, sums: np.ndarray, terms: np.ndarray, counts: Counts) -> Travelling | None:
-        """Write to `sums` what need not travel, and return what must; None: all of it. terms (workers here, n)."""
+    def go_back(self, master: Master) -> None:
+        """Go on from another master, the same on all ranks. All call it, once none reads the old one any more."""
+        self.master.become(master)
+
+    def known(self, sums: np.ndarray, here: int, counts: Counts) -> Travelling | None:
+        """Write to `sums`, of so many workers here, what need not travel; return what must, or None: all of it."""
         alike = int(counts.workers[0]) * len(counts.workers) == counts.all
         if self.travelling is None or not (alike and self.workers_everywhere):
             return None
-        self.travelling.fill(sums, terms[0], len(counts.workers))
+        self.travelling.fill(sums, here, len(counts.workers))
         return self.travelling
 
-    def move(self, weights: np.ndarray, moments: np.ndarray, done: Reduction, told: Told) -> None:
+    def move(self, weights: np.ndarray, moments: np.ndarray, sums: np.ndarray, round_: Round, told: Told) -> None:
         """Move a part of the master by the sums of its terms."""
-        share = self.format.share(done.round.exponent, done.round.counts.all)
-        self.merger.move(self.how.rule, weights, moments, done.sums[:-NOTES], share, self.numbers(done.round, told))
-
-    def numbers(self, round_: Round, told: Told) -> np.ndarray:
-        """Return what the rule has to know to move the master."""
         if self.how.compares:
             round_.numbers[-1] = 0 < self.master.loss < told.loss
-        return round_.numbers
+        share = self.format.share(round_.exponent, round_.counts.all)
+        self.merger.move(self.how.rule, weights, moments, sums, share, round_.numbers)
 
     def moved(self, told: Told, waited: float) -> Merged:
         """The master has moved by a round of which all ranks have told this."""
@@ -169,35 +188,27 @@ class AllreduceExchange(Exchange):
         super().__init__(world, how, master.copy(), timeline)
         self.sums = np.zeros(len(master.weights) + NOTES, how.format.dtype)  # of terms, then of notes
         self.others = self.sums.copy() if how.overlap else self.sums  # of the round before
+        self.own = self.sums[:-NOTES]
         self.reassign(assignment)
 
     def reassign(self, assignment: list[range]) -> None:
         self.workers = assignment[self.world.rank]
         self.workers_everywhere = all(assignment)
-        rows = len(self.workers) if self.how.overlap else 1
+        rows = len(self.workers) if self.how.overlap else 0
         self.terms = np.empty((rows, len(self.master.weights)), self.format.dtype)
-
-    def forget(self) -> None:
-        super().forget()
-        self.sums[:] = self.others[:] = 0
-
-    def term(self, worker: int) -> np.ndarray:
-        return self.terms[worker - self.workers.start if self.how.overlap else 0]
-
-    def stored(self, worker: int, counts: Counts, term: Term, loss: int) -> None:
-        super().stored(worker, counts, term, loss)
-        self.merger.add(self.sums[:-NOTES], self.term(worker)[None], counts.workers[worker : worker + 1])
 
     def merge(self, counts: Counts, requests: Requests, numbers: np.ndarray) -> Merged:
         exponent = self.master.exponent
         earlier = self.settle()
+        self.hand_over()
         self.notes.hand_over(requests).write(self.sums[-NOTES:])
-        travelling = self.known(self.sums, self.terms, counts)
+        travelling = self.known(self.sums[:-NOTES], len(self.workers), counts)
         round_ = Round(counts, exponent, numbers)
         self.reduction = Reduction(
             self.world.comm, self.world.nodes, self.sums, round_, self.how.overlap, travelling, self.timeline
         )
         self.sums, self.others = self.others, self.sums
+        self.own = self.sums[:-NOTES]
         return earlier if self.how.overlap else self.settle()
 
     def settle(self) -> Merged:
@@ -206,66 +217,92 @@ class AllreduceExchange(Exchange):
             return Merged()
         waited = done.wait()
         told = read_notes(done.sums[-NOTES:])
-        self.move(self.master.weights, self.master.moments, done, told)
-        done.sums[:] = 0
+        self.move(self.master.weights, self.master.moments, done.sums[:-NOTES], done.round, told)
         return self.moved(told, waited)
 
 
 class SharedMemoryExchange(Exchange):
-    """Every worker's term lies in memory that the ranks of its node share, and so does the master.
+    """Every rank's sum of terms lies in memory that the ranks of its node share, and so does the master.
 
-    Each rank has a slice of the weights: there it adds up all of the node's workers, and moves the master. Where there
-    are several nodes, the ranks of a slice add up their sums by Allreduce in between; nodes that have more ranks than
-    the smallest leave some of them without a slice. Two barriers a round: all have learned, all have moved. (A
+    Each rank has a slice of the weights: there it adds up the sums of the node's ranks, and moves the master. Where
+    there are several nodes, the ranks of a slice add up their sums by Allreduce in between; nodes that have more ranks
+    than the smallest leave some of them without a slice. Two barriers a round: all have learned, all have moved. (A
     barrier's messages order what was written before it and read after it.)
+
+    Where that is faster, what others will read is made in a rank's own memory, and passed on (`parallel.passing_on`).
     """
 
     name = "shared-memory"
     medium = "memory that ranks share"
 
     def __init__(self, world: World, how: Merging, master: Master, assignment: list[range], timeline: Timeline) -> None:
-        memory = world.memory
+        memory, size = world.memory, len(master.weights)
         weights = memory.array(master.weights.shape, np.float32)
         moments = memory.array(master.moments.shape, np.float32)
         shared = Master(weights, moments, master.momentum, master.exponent)
         line = LINE // np.dtype(how.format.dtype).itemsize
-        lines = -(-len(weights) // line)
+        lines = -(-size // line)
         mine = [min(world.node.rank + i, world.slices) for i in (0, 1)]
-        first, last = (min(line * (lines * place // world.slices), len(weights)) for place in mine)
+        first, last = (min(line * (lines * place // world.slices), size) for place in mine)
         self.slice = slice(first, last)
         self.has_slice = world.node.rank < world.slices
         super().__init__(world, how, shared, timeline, self.slice)
         self.board = memory.array((world.node.size, ROW), np.int64)  # what the node's ranks tell
         self.told = memory.array((2, ROW), np.int64)  # and all ranks, two rounds in turn
         self.turn = 0
-        # Without sums of their own, workers' terms are added up and the master moved in one pass.
-        self.at_once = world.nodes == 1 and not how.overlap
-        self.sums = np.zeros(last - first + NOTES, how.format.dtype)  # of terms, then of notes
         # One worker's weights are the next master's; where no other rank reads that meanwhile, they go there at once.
         self.in_place = how.format.dtype == np.float32 and how.rule == "mean" and world.size == 1
+        self.sums = np.zeros(last - first + NOTES, how.format.dtype)  # of a slice's terms, then of notes
+        self.of_ranks = memory.array((world.node.size, line * lines), how.format.dtype)
+        self.own = weights if self.in_place else self.of_ranks[world.node.rank, :size]
+        self.weights = weights[self.slice]  # that this rank moves
+        self.others = np.ones(world.node.size, int)  # ranks of the node
+        self.others[world.node.rank] = 0
+        self.passing_on = PassingOn()
+        self.private = np.empty_like(self.own), np.empty_like(self.weights)  # for what is passed on
+        self.moments = moments[:, self.slice]
         if world.node.rank == 0:
             self.master.become(master)
-        self.weights, self.moments = weights[self.slice], moments[:, self.slice]  # that this rank moves
         self.reassign(assignment)
 
     def reassign(self, assignment: list[range]) -> None:
-        self.workers = np.array([w for rank in self.world.node_ranks for w in assignment[rank]], int)  # of this node
-        self.workers_everywhere = self.world.nodes == 1 or self.world.comm.allreduce(len(self.workers) > 0, MPI.LAND)
-        size = (len(self.workers), len(self.master.weights))
-        terms = self.master.weights[None] if self.in_place else self.world.memory.array(size, self.format.dtype)
-        self.terms = dict(zip(self.workers.tolist(), terms, strict=True))
-        self.of_slice = terms[:, self.slice]  # (workers of this node, weights that this rank adds up)
+        self.workers = assignment[self.world.rank]
+        self.workers_here = sum(len(assignment[rank]) for rank in self.world.node_ranks)
+        self.workers_everywhere = self.world.nodes == 1 or self.world.comm.allreduce(self.workers_here > 0, MPI.LAND)
+        rows = len(self.workers) if self.how.overlap else 0
+        self.terms = np.empty((rows, len(self.master.weights)), self.format.dtype)
+        self.world.node.Barrier()
 
-    def term(self, worker: int) -> np.ndarray:
-        return self.terms[worker]
+    def go_back(self, master: Master) -> None:
+        super().go_back(master)
+        self.weights[:] = master.weights[self.slice]
+
+    def write_past_caches(self, past: bool) -> None:
+        """From now on make sums and master in this rank's own memory, and pass them on; or where others read them."""
+        if past:
+            self.own, self.weights = self.private
+            self.weights[:] = self.master.weights[self.slice]
+        else:
+            self.own = self.of_ranks[self.world.node.rank, : len(self.own)]
+            self.weights = self.master.weights[self.slice]
 
     def merge(self, counts: Counts, requests: Requests, numbers: np.ndarray) -> Merged:
-        round_ = Round(counts, self.master.exponent, numbers)  # of the terms that are there now
+        merged = self.merge_round(Round(counts, self.master.exponent, numbers), requests)
+        if self.world.node.size > 1:
+            before = self.passing_on.past
+            if self.passing_on.next_round() != before:
+                self.write_past_caches(not before)
+        return merged
+
+    def merge_round(self, round_: Round, requests: Requests) -> Merged:
+        """Move the master; round_: of the terms that are there now."""
+        self.hand_over()
         self.board[self.world.node.rank] = self.notes.hand_over(requests).row
         waited = self.barrier()
         told = together(self.board.tolist())
-        if self.at_once:
-            self.add_and_move(round_, told)
+        if self.world.nodes == 1 and not self.how.overlap:
+            if not self.in_place:
+                self.move_slice(self.summed(), round_, told)
             return self.moved(told, waited + self.barrier())
         if self.how.overlap:
             done = self.reduction
@@ -289,13 +326,30 @@ class SharedMemoryExchange(Exchange):
             self.timeline.note(Kind.WAITING, start, start + waited)
         return waited
 
-    def add_and_move(self, round_: Round, told: Told) -> None:
-        """Add up the terms of this rank's slice, and move the master there. All workers are of this node."""
-        if self.in_place:
-            return
-        counts, share = round_.counts.workers, self.format.share(round_.exponent, round_.counts.all)
-        numbers = self.numbers(round_, told)
-        self.merger.merge(self.how.rule, self.weights, self.moments, self.of_slice, counts, share, numbers)
+    def hand_over(self) -> None:
+        """Pass on what ranks with other slices add up."""
+        super().hand_over()
+        if self.passing_on.past:
+            self.passing_on.begin()
+            row, first, last = self.of_ranks[self.world.node.rank], self.slice.start, self.slice.stop
+            self.merger.pass_on(row[:first], self.own[:first])
+            self.merger.pass_on(row[last : len(self.own)], self.own[last:])
+            self.passing_on.end()
+
+    def summed(self) -> np.ndarray:
+        """Return the sums of this rank's slice over all ranks of the node, in memory that is used again."""
+        sums = self.own[self.slice]
+        if self.world.node.size > 1:
+            self.merger.add(sums, self.of_ranks[:, self.slice], self.others)
+        return sums
+
+    def move_slice(self, sums: np.ndarray, round_: Round, told: Told) -> None:
+        """Move this rank's slice of the master."""
+        self.passing_on.begin()
+        self.move(self.weights, self.moments, sums, round_, told)
+        if self.passing_on.past:
+            self.merger.pass_on(self.master.weights[self.slice], self.weights)
+        self.passing_on.end()
 
     def send(self, round_: Round, told: Told) -> Reduction:
         """Add up the terms of this rank's slice, and hand the sums over to the ranks of other nodes, if there are.
@@ -304,11 +358,10 @@ class SharedMemoryExchange(Exchange):
         """
         comm, travelling = None, None
         if self.has_slice:
-            self.sums[:-NOTES] = 0
+            self.sums[:-NOTES] = self.summed()
             told.write(self.sums[-NOTES:])
-            self.merger.add(self.sums[:-NOTES], self.of_slice, round_.counts.workers[self.workers])
         if self.has_slice and self.world.nodes > 1:
-            comm, travelling = self.world.across, self.known(self.sums, self.of_slice, round_.counts)
+            comm, travelling = self.world.across, self.known(self.sums, self.workers_here, round_.counts)
         return Reduction(comm, self.world.nodes, self.sums, round_, self.how.overlap, travelling, self.timeline)
 
     def land(self, done: Reduction | None) -> float:
@@ -318,7 +371,7 @@ class SharedMemoryExchange(Exchange):
         waited = done.wait()
         if self.has_slice:
             told = read_notes(done.sums[-NOTES:])
-            self.move(self.weights, self.moments, done, told)
+            self.move_slice(done.sums[:-NOTES], done.round, told)
             if self.world.node.rank == 0:
                 self.told[self.turn] = told.row
         return waited
@@ -341,7 +394,7 @@ def choose(
     """
     problem = ""
     if name != "allreduce":
-        mine = shared_memory_problem(world, how.format, master, assignment)
+        mine = shared_memory_problem(world, how.format, master)
         problem = next(filter(None, world.comm.allgather(mine)), "")
     if name == "shared-memory" and problem:
         raise UsageError(f"--exchange shared-memory: {problem}; take --exchange allreduce").on_every_rank()
@@ -349,12 +402,11 @@ def choose(
     return chosen(world, how, master, assignment, timeline)
 
 
-def shared_memory_problem(world: World, form: Format, master: Master, assignment: list[range]) -> str:
+def shared_memory_problem(world: World, form: Format, master: Master) -> str:
     """Return why the ranks of this node cannot merge through memory that they share, or an empty string."""
     if world.fault_tolerant:
         return "ranks may be lost, and a window with them"
-    workers = sum(len(assignment[rank]) for rank in world.node_ranks)
-    size = len(master.weights) * (workers * np.dtype(form.dtype).itemsize + 4 + 4 * len(master.moments))
-    if size > MOST or (world.node.size > 1 and size > shared_memory_free()):
-        return f"{world.host}: no room for {size >> 20} MB of workers' terms in shared memory"
+    size = len(master.weights) * (world.node.size * np.dtype(form.dtype).itemsize + 4 + 4 * len(master.moments))
+    if world.node.size > 1 and size > shared_memory_free():
+        return f"{world.host}: no room for {size >> 20} MB of ranks' sums in shared memory"
     return ""

@@ -126,7 +126,7 @@ class Team:
         self.assignment = assign(self.schedule.workers, self.world.size)
         self.exchange.forget()
         self.exchange.reassign(self.assignment)
-        self.exchange.master.become(self.settled)
+        self.exchange.go_back(self.settled)
 
     def compare_replicas(self) -> None:
         """Raise ReplicaError, on every rank, unless all ranks have the same master, bit for bit."""
@@ -147,7 +147,7 @@ class Team:
         """Go on from another master. Every rank calls it, once none reads the old one any more."""
         self.exchange.forget()
         self.settled.become(master)
-        self.exchange.master.become(master)
+        self.exchange.go_back(master)
         self.world.comm.Barrier()
 
     def balance(self, phases: np.ndarray) -> None:

@@ -28,12 +28,12 @@ def mean_of(
     form: formats.Format, merger: formats.Merger, master: Master, learned: np.ndarray, counts: list[int]
 ) -> None:
     """Move the master to the mean of what workers learned, (workers, parameters)."""
-    exemplars = sum(counts)
-    terms = np.empty(learned.shape, form.dtype)
-    for term, one, count in zip(terms, learned, counts, strict=True):
-        merger.write(form.term(term, master.weights, master.exponent, count, exemplars), one)
-    arrays = (master.weights, master.moments, terms, np.array(counts))
-    merger.merge("mean", *arrays, form.share(master.exponent, exemplars), np.zeros(0))
+    exemplars, total = sum(counts), np.empty(learned.shape[1], form.dtype)
+    for worker, (one, count) in enumerate(zip(learned, counts, strict=True)):
+        if count:
+            merger.write(form.term(total, master.weights, master.exponent, count, exemplars, adds=worker > 0), one)
+    share = form.share(master.exponent, exemplars)
+    merger.move("mean", master.weights, master.moments, total, share, np.zeros(0))
 
 
 @given(st.data())
@@ -164,6 +164,23 @@ def test_a_weight_that_is_no_number_or_too_large_is_noticed(merger: formats.Merg
     with np.errstate(invalid="ignore"):
         merger.write(made, learned)
     assert formats.diverged(made.found[0])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
+@given(size=st.integers(0, 300), first=st.integers(0, 40), offset=st.integers(0, 3))
+def test_what_is_passed_on_is_all_there_and_nothing_else_is_touched(
+    dtype: type, size: int, first: int, offset: int
+) -> None:
+    """Wherever it begins and ends: a processor passes on lines or parts of lines."""
+    itemsize = np.dtype(dtype).itemsize
+    memory = np.full(400 * itemsize, 7, np.uint8)
+    target = memory[offset * itemsize :][first * itemsize :][: size * itemsize].view(dtype)
+    values = np.arange(1, size + 1).astype(dtype)
+    native.pass_on(target, values)
+    before, after = memory[: (offset + first) * itemsize], memory[(offset + first + size) * itemsize :]
+    assert np.array_equal(target, values) and (before == 7).all() and (after == 7).all()
+    sums.pass_on(target, 2 * values)
+    assert np.array_equal(target, 2 * values)
 
 
 @pytest.mark.parametrize("merger", MERGERS)

@@ -22,6 +22,7 @@ from mpinn.merging.rules import RULES, Rule, optimize
 from mpinn.model.network import Network
 from mpinn.parallel import exchange, mpi_library, reduction
 from mpinn.parallel import round as round_module
+from mpinn.parallel.passing_on import PassingOn
 from mpinn.parallel.phases import PHASES, RoundMerged
 from mpinn.parallel.round import ReplicaError, Team
 from mpinn.parallel.schedule import epoch_order
@@ -101,6 +102,27 @@ def test_any_ranks_give_the_bits_of_the_serial_oracle(
     assert same_everywhere(world, parallel.master.weights)
     assert len(oracle.master.moments) == bool(momentum)
     assert np.array_equal(parallel.master.moments, oracle.master.moments)
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_it_makes_no_difference_which_way_ranks_write(
+    world: World, overlapping: bool, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place or past the caches, by turns, ranks in different ways; on nodes of `size` ranks."""
+
+    def turn(passing: PassingOn) -> bool:
+        passing.round += 1
+        passing.past = (passing.round // 2 + world.rank) % 3 > 0
+        return passing.past
+
+    nodes = Nodes(world.comm, size)
+    oracle = trained(World(MPI.COMM_SELF), 2, workers=7, momentum=0.8, overlapping=overlapping)
+    monkeypatch.setattr(PassingOn, "next_round", turn)
+    parallel = trained(nodes, 2, workers=7, momentum=0.8, through="shared-memory", overlapping=overlapping)
+    assert np.array_equal(parallel.master.weights, oracle.master.weights)
+    assert np.array_equal(parallel.master.moments, oracle.master.moments)
+    assert same_everywhere(world, parallel.exchange.master.weights)
 
 
 def test_learning_works(world: World) -> None:
@@ -443,7 +465,9 @@ def overlapped_by_hand(workers: int, momentum: float, epochs: int, settle: int, 
 
         def land(terms: np.ndarray, counts: Any, exponent: int, sizes: list[int]) -> None:
             share = form.share(exponent, counts.all)
-            merger.merge(rule, master.weights, master.moments, terms, counts.workers, share, np.array([momentum]))
+            total = np.zeros(len(learned), form.dtype)
+            merger.add(total, terms, counts.workers)
+            merger.move(rule, master.weights, master.moments, total, share, np.array([momentum]))
             master.exponent = max(sizes)
 
         for round_ in range(schedule.rounds):

@@ -4,6 +4,9 @@
 #include "merge.h"
 
 #include <math.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "vectors.h"
 
@@ -48,25 +51,30 @@ static inline vec whole_steps(vec learned, vec master, vec factor, vec limit, ma
 }
 
 /* One pass; the last values, where they fill no vector, behind zeros of their own. */
-#define STORE_STEPS(name, type, store)                                                                                 \
-    largest name(type *term, const float *learned, const float *master, size_t n, float factor, float limit)           \
+#define STORE_STEPS(name, type, add)                                                                                   \
+    largest name(type *term, int adds, const float *learned, const float *master, size_t n, float factor, float limit) \
     {                                                                                                                  \
         const vec by = vec_all(factor), cut = vec_all(limit), none = vec_all(0.0f);                                    \
+        const type nothing[LANES] = {0};                                                                               \
         magnitudes found = {vec_all(0.0f), vec_all(0.0f)};                                                             \
         size_t i = 0, left = n % LANES;                                                                                \
-        for (; i < n - left; i += LANES)                                                                               \
-            store(term + i, whole_steps(vec_load(learned + i), master ? vec_load(master + i) : none, by, cut, &found)); \
+        const type *from = adds ? term : nothing;                                                                      \
+        for (; i < n - left; i += LANES, from += adds ? LANES : 0)                                                     \
+            add(term + i, from,                                                                                        \
+                whole_steps(vec_load(learned + i), master ? vec_load(master + i) : none, by, cut, &found));            \
         float rest[2][LANES] = {{0}};                                                                                  \
-        type units[LANES];                                                                                             \
+        type units[LANES] = {0};                                                                                       \
         memcpy(rest[0], learned + i, left * sizeof(float));                                                            \
         if (master)                                                                                                    \
             memcpy(rest[1], master + i, left * sizeof(float));                                                         \
-        store(units, whole_steps(vec_load(rest[0]), vec_load(rest[1]), by, cut, &found));                              \
+        if (adds)                                                                                                      \
+            memcpy(units, term + i, left * sizeof(type));                                                              \
+        add(units, units, whole_steps(vec_load(rest[0]), vec_load(rest[1]), by, cut, &found));                         \
         memcpy(term + i, units, left * sizeof(type));                                                                  \
         return (largest){largest_of_vec(found.weight), largest_of_vec(found.step)};                                    \
     }
-STORE_STEPS(merge_store_int16, int16_t, vec_store_int16)
-STORE_STEPS(merge_store_int32, int32_t, vec_store_int32)
+STORE_STEPS(merge_store_int16, int16_t, vec_add_int16)
+STORE_STEPS(merge_store_int32, int32_t, vec_add_int32)
 
 largest merge_store_float32(float *term, const float *learned, size_t n)
 {
@@ -78,10 +86,10 @@ largest merge_store_float32(float *term, const float *learned, size_t n)
     return (largest){found, 0};
 }
 
-largest merge_store_float64(double *term, const float *learned, size_t n, double exemplars, double constant)
+largest merge_store_float64(double *term, int adds, const float *learned, size_t n, double exemplars, double constant)
 {
     for (size_t i = 0; i < n; i++)
-        term[i] = (learned[i] * exemplars + constant) - constant;
+        term[i] = (adds ? term[i] : 0.0) + ((learned[i] * exemplars + constant) - constant);
     return (largest){largest_of(learned, n), 0};
 }
 
@@ -95,6 +103,24 @@ ADD(merge_add_int16, int16_t)
 ADD(merge_add_int32, int32_t)
 ADD(merge_add_float32, float)
 ADD(merge_add_float64, double)
+
+#ifdef __SSE2__
+void merge_pass_on(void *to, const void *from, size_t bytes)
+{
+    char *target = to;
+    const char *source = from;
+    size_t head = -(uintptr_t)target & 15;
+    if (head > bytes)
+        head = bytes;
+    memcpy(target, source, head);
+    for (target += head, source += head, bytes -= head; bytes >= 16; target += 16, source += 16, bytes -= 16)
+        _mm_stream_si128((__m128i *)target, _mm_loadu_si128((const __m128i *)source));
+    memcpy(target, source, bytes);
+    _mm_sfence(); /* before a message says that it is there */
+}
+#else
+void merge_pass_on(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
+#endif
 
 /* One worker's weights become the master's: -0 becomes 0, as in every sum. */
 static void copy(float *restrict master, const float *restrict sum, size_t n)

@@ -150,21 +150,23 @@ static int try(const example *e, uint64_t *hash)
     kernel_classify(k, w + n, images, 2 * EXEMPLARS, classes);
     *hash = hashed(*hash, classes, sizeof classes);
     for (int turn = 0; turn < 2; turn++) {
-        largest found = merge_store_int16(terms, w + n, master, n, 4096.0f, 2047.0f);
+        largest found = merge_store_int16(terms, 0, w + n, master, n, 4096.0f, 2047.0f);
         *hash = hashed(*hash, &found, sizeof found);
-        merge_store_int16(terms + n, w + 2 * n, master, n, 1234.5f, 200.0f);
-        merge_add_int16(terms, terms + n, n);
+        merge_store_int16(turn ? terms : terms + n, turn, w + 2 * n, master, n, 1234.5f, 200.0f);
+        if (!turn)
+            merge_add_int16(terms, terms + n, n);
         merge_move_int16(master, turn ? velocity : NULL, terms, n, 0x1p-12 / 3, 0.875);
         *hash = hashed(*hash, master, n * sizeof *master);
         merge_go_on_int16(ahead, master, turn ? velocity : NULL, terms, n, 0x1p-12, 0.4375);
         *hash = hashed(*hash, ahead, n * sizeof *ahead);
     }
-    merge_store_int32(wide, w + n, master, n, 65536.0f, 4194303.0f);
+    memset(wide, 0, n * sizeof *wide);
+    merge_store_int32(wide, 1, w + n, master, n, 65536.0f, 4194303.0f);
     merge_move_int32(master, velocity, wide, n, 0x1p-16 / 3, 0.875);
     *hash = hashed(*hash, master, n * sizeof *master);
     merge_go_on_int32(ahead, master, velocity, wide, n, 0x1p-16, 0.4375);
     *hash = hashed(*hash, ahead, n * sizeof *ahead);
-    merge_store_float64(sums, w + 2 * n, n, 7.0, 0x1.8p16);
+    merge_store_float64(sums, 0, w + 2 * n, n, 7.0, 0x1.8p16);
     merge_move_float64(master, velocity, sums, n, 1.0 / 7, 0.875);
     *hash = hashed(*hash, master, n * sizeof *master);
     merge_move_float32(master, velocity, w, n, 1.0, 0.875);

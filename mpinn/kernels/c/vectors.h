@@ -11,8 +11,8 @@
    lit_pixels(image) is a bit for each of the first PIXELS pixels, set where it is not 0.
    vec_positive(x, a, b) is a where x > 0, else b. vec_least(x, least) is x, but 0 where |x| < least, and vec_nonzero(x) 0
    where |x| < SMALLEST: so products stay normal numbers. (The vectors of 32-bit ARM take a denormal number as 0, those of other processors do not.)
-   vec_times_power(p, n) is p 2^n, n whole, with WHOLE added to it. vec_store_int16(to, a) and vec_store_int32(to, a)
-   write such whole numbers, WHOLE taken off. vec_larger(a, b) is the one of two magnitudes with the larger bits: a NaN's
+   vec_times_power(p, n) is p 2^n, n whole, with WHOLE added to it. vec_add_int16(to, from, a) and vec_add_int32(to, from, a)
+   write what is in `from` and such whole numbers, WHOLE taken off, added up. vec_larger(a, b) is the one of two magnitudes with the larger bits: a NaN's
    are beyond every number's.
    vec_cut(u, d) is what a shrink by d >= 0 takes off u: u between -d and d, else d with the sign of u. A NaN stays a
    NaN, and a zero keeps its sign: the forms below were chosen for that. */
@@ -96,12 +96,16 @@ static inline __m256i vec_whole(vec a)
 {
     return _mm256_sub_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(WHOLE_BITS));
 }
-static inline void vec_store_int16(int16_t *to, vec a)
+static inline void vec_add_int16(int16_t *to, const int16_t *from, vec a)
 {
     __m256i whole = vec_whole(a);
-    _mm_storeu_si128((__m128i *)to, _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
+    __m128i units = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    _mm_storeu_si128((__m128i *)to, _mm_add_epi16(_mm_loadu_si128((const __m128i *)from), units));
 }
-static inline void vec_store_int32(int32_t *to, vec a) { _mm256_storeu_si256((__m256i *)to, vec_whole(a)); }
+static inline void vec_add_int32(int32_t *to, const int32_t *from, vec a)
+{
+    _mm256_storeu_si256((__m256i *)to, _mm256_add_epi32(_mm256_loadu_si256((const __m256i *)from), vec_whole(a)));
+}
 static inline vec vec_cut(vec u, vec d)
 {
     vec minus = _mm256_xor_ps(d, _mm256_set1_ps(-0.0f));
@@ -205,14 +209,15 @@ static inline vec vec_larger(vec a, vec b)
     return PAIR(half_larger(a.val[0], b.val[0]), half_larger(a.val[1], b.val[1]));
 }
 static inline int32x4_t half_whole(float32x4_t a) { return vsubq_s32(vreinterpretq_s32_f32(a), vdupq_n_s32(WHOLE_BITS)); }
-static inline void vec_store_int16(int16_t *to, vec a)
+static inline void vec_add_int16(int16_t *to, const int16_t *from, vec a)
 {
-    vst1q_s16(to, vcombine_s16(vmovn_s32(half_whole(a.val[0])), vmovn_s32(half_whole(a.val[1]))));
+    int16x8_t units = vcombine_s16(vmovn_s32(half_whole(a.val[0])), vmovn_s32(half_whole(a.val[1])));
+    vst1q_s16(to, vaddq_s16(vld1q_s16(from), units));
 }
-static inline void vec_store_int32(int32_t *to, vec a)
+static inline void vec_add_int32(int32_t *to, const int32_t *from, vec a)
 {
-    vst1q_s32(to, half_whole(a.val[0]));
-    vst1q_s32(to + 4, half_whole(a.val[1]));
+    vst1q_s32(to, vaddq_s32(vld1q_s32(from), half_whole(a.val[0])));
+    vst1q_s32(to + 4, vaddq_s32(vld1q_s32(from + 4), half_whole(a.val[1])));
 }
 static inline vec vec_cut(vec u, vec d)
 {
@@ -272,15 +277,15 @@ static inline vec vec_larger(vec a, vec b)
 {
     EACH((uint32_t)bits_of(a.lane[i]) > (uint32_t)bits_of(b.lane[i]) ? a.lane[i] : b.lane[i]);
 }
-static inline void vec_store_int16(int16_t *to, vec a)
+static inline void vec_add_int16(int16_t *to, const int16_t *from, vec a)
 {
     for (int i = 0; i < LANES; i++)
-        to[i] = (int16_t)(bits_of(a.lane[i]) - WHOLE_BITS);
+        to[i] = (int16_t)(from[i] + (bits_of(a.lane[i]) - WHOLE_BITS));
 }
-static inline void vec_store_int32(int32_t *to, vec a)
+static inline void vec_add_int32(int32_t *to, const int32_t *from, vec a)
 {
     for (int i = 0; i < LANES; i++)
-        to[i] = bits_of(a.lane[i]) - WHOLE_BITS;
+        to[i] = from[i] + (bits_of(a.lane[i]) - WHOLE_BITS);
 }
 static inline float cut_one(float u, float d)
 {
