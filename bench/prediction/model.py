@@ -15,7 +15,8 @@ byte, the gap of the link or what the processors need for it, whichever is longe
     ring:      2 (H - 1) l + 2 (H - 1) / H n G               halving and doubling:   2 log2(H) l + the same
 
 With --overlap messages travel while workers learn the next round: all of them if workers learn for so long that MPI
-goes on with them in between, else the first. Not hidden is what processors do for them, and the few rounds that leave
+goes on with them in between, and no ranks share a core, where each message waits for other ranks' turns; else the
+first. Not hidden is what processors do for them, and the few rounds that leave
 no merge under way; workers and rounds have more to do then (measured, too). Hosts wait for the slowest of them, round
 by round: `simulation` draws how their rounds vary.
 
@@ -116,7 +117,7 @@ def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | No
     if job.overlap:
         settled = math.ceil(job.rounds / overlap.SETTLE) / job.rounds  # of rounds, those that leave no merge under way
         travels = alone * (1 - found.processors / max(found.byte, 1e-12))
-        if job.worker_batch < PROGRESS_EVERY:
+        if job.worker_batch < PROGRESS_EVERY or shared > 1:
             travels /= 2 * (cluster.hosts - 1)  # the first message of a ring; MPI goes on when learning is done
         wire -= (1 - settled) * min(learn, travels)
     return Round(learn, host, wire)

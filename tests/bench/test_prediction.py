@@ -189,11 +189,11 @@ def test_overlap_hides_the_wire_behind_learning() -> None:
     assert found.round_microseconds == pytest.approx(beside.host + beside.wire) and found.limits == "the network"
 
 
-def test_short_batches_let_mpi_hide_its_first_message() -> None:
+def test_with_short_batches_and_on_shared_cores_only_the_first_message_is_hidden() -> None:
     for hosts, messages in ((2, 2), (4, 6)):
-        for batch, part in ((31, 1 / messages), (32, 1.0)):
+        for batch, cores, part in ((31, 4, 1 / messages), (32, 4, 1.0), (32, 2, 1 / messages)):
             ways = [Job(512, batch, overlap=way) for way in (False, True)]
-            plain, beside = (model.round_of(HOST, Cluster(hosts, 4, 4), job, allreduce=100.0) for job in ways)
+            plain, beside = (model.round_of(HOST, Cluster(hosts, 4, cores), job, allreduce=100.0) for job in ways)
             settled = 1 / ways[0].rounds
             assert plain.wire - beside.wire == pytest.approx((1 - settled) * part * 0.8 * 100)
     free = dataclasses.replace(HOST, network=dataclasses.replace(NETWORK, allreduce_byte=0.0))
