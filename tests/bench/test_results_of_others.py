@@ -17,7 +17,7 @@ from bench.report.command import write
 from mpinn.system.errors import UsageError
 from tests.refusals import refusal
 
-COMMITTED = Path(__file__).parents[2] / "bench/results/xeon-vm"
+COMMITTED = Path(__file__).parents[2] / "bench/results/epyc-vm"
 EVIL = "<script>alert(1)</script> \"' & $\\q$ [x](javascript:alert(1)) `|"
 
 
