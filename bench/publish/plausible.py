@@ -14,7 +14,8 @@ ROUNDING = 1.001
 NOISE = 0.9  # of the bound, that an honest kernel on a noisy machine may seem to take; the least measured is 1.04
 LATER = timedelta(days=1)  # that a clock may be ahead
 MOST_WATTS = 1e6
-TIMES = ("epoch_seconds", "evaluate_seconds", "start_seconds")  # metrics that no two runs share to the last digit
+TIMES = ("epoch_seconds", "evaluate_seconds", "start_seconds")  # metrics that no two runs share to the last digit,
+APART = 1e-3  # seconds, if they are as long: of shorter ones, of no evaluation, say, a clock has too few to tell
 
 
 def doubts(records: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -71,8 +72,8 @@ def of_run(record: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
 
 def copied(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield measurements that are the same to the last digit."""
-    times = Counter(record["metrics"][name] for record in records for name in TIMES if record["metrics"].get(name))
-    twice = [value for value, count in times.items() if count > 1]
+    times = Counter(record["metrics"].get(name) or 0.0 for record in records for name in TIMES)
+    twice = [value for value, count in times.items() if count > 1 and value >= APART]
     if twice:
         yield f"{len(twice)} times were measured twice to the last digit ({twice[0]!r} s, say): copied"
 

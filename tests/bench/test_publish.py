@@ -17,7 +17,7 @@ import yaml
 from bench.__main__ import main
 from bench.harness import records
 from bench.harness.suite import Figure
-from bench.publish import gallery, packed, verify
+from bench.publish import gallery, packed, plausible, verify
 from bench.publish import pack as pack_command
 from bench.publish.packed import Pack
 from bench.report import predicted
@@ -229,6 +229,15 @@ def test_a_doctored_pack_is_refuted(pack: Pack, name: str, chained: bool) -> Non
     found = verify.check(doctored(pack, change, chained))
     assert found.verdict == verify.REFUTED
     assert any(said in words for words in found.wrong), found.wrong
+
+
+@pytest.mark.parametrize(
+    ("seconds", "doubted"), [(7.161e-06, 0), (0.999e-3, 0), (1e-3, 1), (0.716100112, 1), (None, 0)]
+)
+def test_only_times_that_a_clock_tells_apart_are_called_copied(seconds: float | None, doubted: int) -> None:
+    """Where an epoch is not evaluated that takes a few microseconds, and of hundreds of runs some the same."""
+    found = [{"metrics": {"epoch_seconds": 0.2 + number, "evaluate_seconds": seconds}} for number in range(3)]
+    assert len(list(plausible.copied(found))) == doubted
 
 
 SENSELESS: list[Callable[[dict[str, Any]], object]] = [
