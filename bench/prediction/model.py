@@ -16,9 +16,9 @@ byte, the gap of the link or what the processors need for it, whichever is longe
 
 With --overlap messages travel while workers learn the next round: all of them if workers learn for so long that MPI
 goes on with them in between, and no ranks share a core, where each message waits for other ranks' turns; else the
-first. Not hidden is what processors do for them, and the few rounds that leave
-no merge under way; workers and rounds have more to do then (measured, too). Hosts wait for the slowest of them, round
-by round: `simulation` draws how their rounds vary.
+first. Not hidden is what processors do for them, and the few rounds that leave no merge under way; workers and rounds
+have more to do then (measured, too). Hosts wait for the slowest of them, round by round: `simulation` draws how their
+rounds vary.
 
 Where a switch has no room for all of its links, SimGrid simulates the messages instead (`simgrid_allreduce`).
 

@@ -24,7 +24,8 @@ def take(monkeypatch: pytest.MonkeyPatch) -> Callable[[PassingOn, float], None]:
 
 
 @pytest.mark.parametrize(
-    ("in_place", "past", "chosen"), [(1.0, 2.0, False), (2.0, 1.0, True), (1.0, 1.0, False), (WORTH * 0.99, 1.0, False)]
+    ("in_place", "past", "chosen"),
+    [(1.0, 2.0, False), (2.0, 1.0, True), (1.0, 1.0, False), (WORTH * 0.99, 1.0, False), (WORTH * 1.01, 1.0, True)],
 )
 def test_both_ways_are_tried_now_and_then_and_the_faster_is_kept(
     in_place: float, past: float, chosen: bool, take: Callable[[PassingOn, float], None]
