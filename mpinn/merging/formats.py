@@ -70,13 +70,11 @@ class Format(Protocol):
 
     def __init__(self, workers: int, worker_batch: int) -> None: ...
 
-    def term(
-        self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int, adds: bool = False
-    ) -> Term:
+    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
         """Return a worker's term, of `count` of the round's exemplars, which will be written to an array of the type.
 
         start: the weights with which the worker began the round, None where it gives a direction; exponent: the
-        master's when it began; adds: whether it is added to what the array holds.
+        master's when it began.
         """
 
     def share(self, exponent: int, exemplars: int) -> float:
@@ -93,11 +91,8 @@ class Steps:
         self.bits = min(WHOLE_BITS, (int(np.iinfo(self.dtype).max) // workers + 1).bit_length() - 1) - 1
         self.most = 2 ** (self.bits + 1) - 1
 
-    def term(
-        self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int, adds: bool = False
-    ) -> Term:
-        factor = math.ldexp(count / self.worker_batch, self.bits - exponent)
-        return Term(array, start, factor, self.most, adds=adds)
+    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
+        return Term(array, start, math.ldexp(count / self.worker_batch, self.bits - exponent), self.most)
 
     def share(self, exponent: int, exemplars: int) -> float:
         return math.ldexp(self.worker_batch / exemplars, exponent - self.bits)
@@ -119,9 +114,7 @@ class Copy:
     def __init__(self, workers: int, worker_batch: int) -> None:
         pass
 
-    def term(
-        self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int, adds: bool = False
-    ) -> Term:
+    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
         return Term(array)
 
     def share(self, exponent: int, exemplars: int) -> float:
@@ -136,10 +129,8 @@ class Rounded:
     def __init__(self, workers: int, worker_batch: int) -> None:
         pass
 
-    def term(
-        self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int, adds: bool = False
-    ) -> Term:
-        return Term(array, factor=count, constant=rounding_constant(exemplars), adds=adds)
+    def term(self, array: np.ndarray, start: np.ndarray | None, exponent: int, count: int, exemplars: int) -> Term:
+        return Term(array, factor=count, constant=rounding_constant(exemplars))
 
     def share(self, exponent: int, exemplars: int) -> float:
         return 1 / exemplars

@@ -113,8 +113,9 @@ class Exchange(ABC):
         """Return the term that is made of what the worker that started last learns, in a round of so many exemplars."""
         count, exponent = int(counts.workers[worker]), self.master.exponent
         array = self.term(worker) if self.how.overlap else self.own
-        adds = not (self.how.overlap or self.empty)
-        return self.format.term(array, self.begun, exponent, count, counts.all, adds)
+        term = self.format.term(array, self.begun, exponent, count, counts.all)
+        term.adds = not (self.how.overlap or self.empty)
+        return term
 
     def term(self, worker: int) -> np.ndarray:
         """Return where a worker of this rank has its term, to overlap, (parameters,)."""

@@ -31,7 +31,9 @@ def mean_of(
     exemplars, total = sum(counts), np.empty(learned.shape[1], form.dtype)
     for worker, (one, count) in enumerate(zip(learned, counts, strict=True)):
         if count:
-            merger.write(form.term(total, master.weights, master.exponent, count, exemplars, adds=worker > 0), one)
+            term = form.term(total, master.weights, master.exponent, count, exemplars)
+            term.adds = worker > 0
+            merger.write(term, one)
     share = form.share(master.exponent, exemplars)
     merger.move("mean", master.weights, master.moments, total, share, np.zeros(0))
 

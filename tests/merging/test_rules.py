@@ -55,7 +55,9 @@ def test_native_and_numpy_give_the_same_bits(
             merger.write(term, one)
             noted.append(term.found)
             if count:
-                merger.write(form.term(added, *about, adds=True), one)
+                term = form.term(added, *about)
+                term.adds = True
+                merger.write(term, one)
         share = form.share(before.exponent, sum(counts))
         total = np.zeros(size, form.dtype)
         merger.add(total, terms, exemplars)
