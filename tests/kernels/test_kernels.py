@@ -407,7 +407,7 @@ def test_a_batch_long_enough_to_shrink_everything_away(l1: float, l2: float) -> 
     np.testing.assert_allclose(by_native, by_reference, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("hidden", [(1,), (8,), (31,), (104,), (105,), (300, 100), (250, 7, 130)])
+@pytest.mark.parametrize("hidden", [*((units,) for units in range(1, 122, 8)), (104,), (300, 100), (250, 7, 130)])
 def test_tiles_of_every_width(hidden: tuple[int, ...]) -> None:
     network = Network((49, *hidden, 10))
     network = replace(network, activations=("identity", *["elu"] * len(hidden), "softmax"))

@@ -218,68 +218,112 @@ static void multiply_rows(float *net, const float *w, size_t stride, int count, 
     }
 }
 
-/* Do a loop over rows tile by tile: the columns from j on, of `stride`. */
+/* Do a loop over rows tile by tile, from column j on: the first tiles are as wide as can be, */
 #define TILES(widest, stride, loop)                                                                                    \
-    do {                                                                                                               \
-        size_t j = 0;                                                                                                  \
-        for (; j + (widest) * LANES <= (stride); j += (widest) * LANES)                                                \
-            loop(widest);                                                                                              \
-        for (; j + 4 * LANES <= (stride); j += 4 * LANES)                                                              \
-            loop(4);                                                                                                   \
-        for (; j < (stride); j += LANES)                                                                               \
-            loop(1);                                                                                                   \
-    } while (0)
+    for (; j + (widest) * LANES <= (stride); j += (widest) * LANES)                                                    \
+        loop(widest)
+/* and the last one has the vectors that are left. */
+#define TILE(n, loop)                                                                                                  \
+    case n:                                                                                                            \
+        if (n < WIDEST)                                                                                                \
+            loop(n);                                                                                                   \
+        break
+#define LAST_TILE(stride, loop)                                                                                        \
+    switch (((stride)-j) / LANES) {                                                                                    \
+        TILE(1, loop);                                                                                                 \
+        TILE(2, loop);                                                                                                 \
+        TILE(3, loop);                                                                                                 \
+        TILE(4, loop);                                                                                                 \
+        TILE(5, loop);                                                                                                 \
+        TILE(6, loop);                                                                                                 \
+        TILE(7, loop);                                                                                                 \
+        TILE(8, loop);                                                                                                 \
+        TILE(9, loop);                                                                                                 \
+        TILE(10, loop);                                                                                                \
+        TILE(11, loop);                                                                                                \
+        TILE(12, loop);                                                                                                \
+    }
+
+#define ADD(n) add_tile(n, total + j, w + j, stride, r)
+static __attribute__((noinline)) void add_last(float *total, const float *w, size_t stride, rows r, size_t j)
+{
+    LAST_TILE(stride, ADD);
+}
 
 static void add_rows(float *total, const float *w, size_t stride, rows r)
 {
-#define ADD(n) add_tile(n, total + j, w + j, stride, r)
+    size_t j = 0;
     TILES(WIDEST, stride, ADD);
+    if (j < stride)
+        add_last(total, w, stride, r, j);
+}
+
+#define UPDATE(n) update_tile(n, 1, w + j, stride, r, own, along + j)
+static __attribute__((noinline)) void update_last(float *w, size_t stride, rows r, float own, const float *along,
+                                                  size_t j)
+{
+    LAST_TILE(stride, UPDATE);
 }
 
 static void update_rows(float *w, size_t stride, rows r, float own, const float *along)
 {
-#define UPDATE(n) update_tile(n, 1, w + j, stride, r, own, along + j)
+    size_t j = 0;
     TILES(WIDEST, stride, UPDATE);
+    if (j < stride)
+        update_last(w, stride, r, own, along, j);
 }
 
 /* As update_rows, without shrinks. */
 static void step_rows(float *w, size_t stride, rows r, const float *along)
 {
 #define STEP(n) update_tile(n, 0, w + j, stride, r, 0.0f, along + j)
+    size_t j = 0;
     TILES(WIDEST, stride, STEP);
+    TILES(4, stride, STEP);
+    TILES(1, stride, STEP);
 }
 
 static void back_rows(float *below, float *w, size_t stride, int count, const float *delta, const float *steps,
                       float own, const float *along)
 {
 #define BACK(n) back_tile(n, below + j, w + j, stride, count, delta, steps, own, along + j)
+    size_t j = 0;
     TILES(4, stride, BACK);
+    TILES(1, stride, BACK);
 }
 
 static void add_moving_rows(float *total, const float *w, const float *v, size_t stride, rows r)
 {
 #define ADD_MOVING(n) add_moving_tile(n, total + j, w + j, v + j, stride, r)
+    size_t j = 0;
     TILES(4, stride, ADD_MOVING);
+    TILES(1, stride, ADD_MOVING);
 }
 
 static void update_moving_rows(float *w, float *v, size_t stride, rows r, float own, float step, const float *along)
 {
 #define UPDATE_MOVING(n) update_moving_tile(n, w + j, v + j, stride, r, own, step, along + j)
+    size_t j = 0;
     TILES(4, stride, UPDATE_MOVING);
+    TILES(1, stride, UPDATE_MOVING);
 }
 
 static void back_moving_rows(float *below, float *w, float *v, size_t stride, int count, const float *delta, float step,
                              float own, float momentum, const float *along)
 {
 #define BACK_MOVING(n) back_moving_tile(n, below + j, w + j, v + j, stride, count, delta, step, own, momentum, along + j)
+    size_t j = 0;
     TILES(4, stride, BACK_MOVING);
+    TILES(1, stride, BACK_MOVING);
 }
 
 static void sum_rows(float *below, const float *w, float *sum, size_t stride, int count, const float *delta,
                      const float *along)
 {
 #define SUM(n) sum_tile(n, below + j, w + j, sum + j, stride, count, delta, along + j)
+    size_t j = 0;
     TILES(4, stride, SUM);
+    TILES(1, stride, SUM);
 }
 
 #endif
