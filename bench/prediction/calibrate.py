@@ -88,10 +88,10 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
             ranks: int,
             layers: tuple[int, ...],
             hosts: Path | None = None,
-            overlap: bool = False,
+            more: Sequence[str] = (),
         ) -> dict[str, Any]:
             progress.start(title)
-            left, seconds = rounds(mpi, launcher, ranks, layers, hosts, overlap)
+            left, seconds = rounds(mpi, launcher, ranks, layers, hosts, more)
             if layers == PAPERS and hosts is None:
                 starts.setdefault(str(ranks), seconds - left["seconds"])
             progress.end(f"measured  {title}")
@@ -99,17 +99,21 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
 
         for layers, ranks in asked:
             found[layers, ranks] = run(f"{'-'.join(map(str, layers))}, {ranks} ranks", profile.mpi, ranks, layers)
-        overlapping = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, overlap=True)
+        overlapping = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, more=["--overlap"])
         with only_on(min(os.sched_getaffinity(0))):
             unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
-            sharing = run("two ranks on a core", unbound, 2, PAPERS)
+            sharing = run("two ranks on a core", unbound, 2, PAPERS, more=["--cores", "1"])
         between = []
         if hosts:
             count = hostfile.count(hosts)
             between = [run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts)]
-    # The usual one: at any moment a machine may be slower, or faster, than it mostly is.
-    pulse = median(left["metrics"]["pulse_microseconds"] for left in [*found.values(), overlapping, sharing, *between])
-    speeds = [speed(layers, ranks, left["metrics"], pulse) for (layers, ranks), left in found.items()]
+    # The usual one of a core alone: at any moment a machine may be slower, or faster, than it mostly is.
+    alone = [left for (_, ranks), left in found.items() if ranks == 1]
+    pulse = median(left["metrics"]["pulse_microseconds"] for left in [*alone, overlapping, sharing])
+    speeds = [
+        speed(layers, ranks, left["metrics"], pulse if ranks == 1 else left["metrics"]["pulse_microseconds"])
+        for (layers, ranks), left in found.items()
+    ]
     beside, shared = speed(PAPERS, 1, overlapping["metrics"], pulse), speed(PAPERS, 2, sharing["metrics"], pulse)
     first = found[PAPERS, 1]
     return Machine(
@@ -138,7 +142,7 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
 
 
 def rounds(
-    mpi: Mpi, launcher: Launcher, ranks: int, layers: tuple[int, ...], hosts: Path | None, overlap: bool
+    mpi: Mpi, launcher: Launcher, ranks: int, layers: tuple[int, ...], hosts: Path | None, more: Sequence[str]
 ) -> tuple[dict[str, Any], float]:
     """Run the program that times rounds; return what it left, and the seconds from its start to its end.
 
@@ -147,7 +151,7 @@ def rounds(
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         words = ["-m", f"{measure.PROGRAMS}.calibration", "--layers", *map(str, layers)]
-        words += ["--epochs", str(TURNS), "--result", str(result), *(["--overlap"] if overlap else [])]
+        words += ["--epochs", str(TURNS), "--result", str(result), *more]
         line = command_line(mpi, launcher, ranks, hosts, [sys.executable, *words])
         began = monotonic()
         failure = measure.start(line, PATIENCE)
@@ -167,6 +171,7 @@ def speed(layers: tuple[int, ...], ranks: int, metrics: dict[str, float], pulse:
         exemplar=metrics["exemplar_microseconds"] * scale,
         worker=metrics["worker_microseconds"] * scale,
         round=metrics["round_microseconds"] * scale,
+        pulse=pulse,
         worst_fit_percent=metrics["worst_fit_percent"],
     )
 

@@ -30,6 +30,13 @@ class Speed:
         "more for each worker of a rank: it begins, and its term is made and added up", **MICROSECONDS
     )
     round: float = entry("more for each round: ranks meet, and the master moves", **MICROSECONDS)
+    pulse: float | None = entry(
+        "of an exemplar by the kernel alone, on as many cores at once, the slowest",
+        above=0,
+        most=1e12,
+        unit="us",
+        default=None,
+    )
     worst_fit_percent: float = entry("by which a measured round differs from what these say", least=0, unit="%")
 
 

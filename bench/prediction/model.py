@@ -196,6 +196,17 @@ def speed_of(machine: Machine, layers: tuple[int, ...], ranks: float) -> Speed:
     return Speed(layers=layers, ranks=max(1, int(ranks)), worst_fit_percent=one.worst_fit_percent, **times)
 
 
+def pulse_of(machine: Machine, ranks: float) -> float | None:
+    """Return the pulse of the slowest of so many cores at once when the machine was calibrated, if it is known."""
+    known = sorted(
+        (one.ranks, one.pulse) for one in machine.speeds if one.layers == machine.speeds[0].layers and one.pulse
+    )
+    if not known:
+        return machine.pulse
+    xs, pulses = zip(*known, strict=True)
+    return float(np.interp(np.log2(max(ranks, 1)), np.log2(xs), pulses))
+
+
 def of_layers(machine: Machine, layers: tuple[int, ...]) -> Speed:
     """Return the times on one rank for a network that was not measured: by its weights, and those an exemplar meets."""
     known = [speed for speed in machine.speeds if speed.ranks == 1]

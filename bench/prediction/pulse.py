@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from bench.harness.estimate import kernel_microseconds
 
-BEATS = 120  # worker batches: some 50 milliseconds
+BEATS = 40  # worker batches: some 15 milliseconds
 
 
 def pulse() -> float:

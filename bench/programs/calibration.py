@@ -2,9 +2,10 @@
 
 Rounds of real training are timed, with few and many workers a rank and with small and large worker batches, in turn;
 the three times are fitted to them: T = w B exemplar + w worker + round, where each rank has w workers that learn B
-exemplars each. Messages between two ranks of a node are timed by size; and where ranks are on several hosts, one on
-each, the network between them: messages, bandwidth of all links at once, and sums by size. Run it under mpirun;
-`python -m bench calibrate` does so, and keeps what comes out.
+exemplars each. The cores' pulse is taken between any two of these epochs; what was slower by it counts as less.
+Messages between two ranks of a node are timed by size; and where ranks are on several hosts, one on each, the network
+between them: messages, bandwidth of all links at once, and sums by size. Run it under mpirun; `python -m bench
+calibrate` does so, and keeps what comes out.
 """
 
 from functools import partial
@@ -91,6 +92,7 @@ def main() -> int:
         "--layers", type=program.positive, nargs="+", default=[784, 100, 10], metavar="UNITS", help="of the network"
     )
     parser.add_argument("--overlap", action="store_true", help="with merges that are under way while ranks learn")
+    parser.add_argument("--cores", type=float, default=np.inf, metavar="N", help="of each host, that these ranks share")
     parser.add_argument("--calls", type=program.positive, default=100, metavar="N", help="timed calls of Allreduce")
     asked = parser.parse_args()
     world = World.start()
@@ -110,10 +112,15 @@ def main() -> int:
         )
         some = rounds.first(data, of_round * max(2, min(MOST_ROUNDS, len(data.train_labels) // of_round)))
         teams.append(rounds.team_of(world, options, some))
-    before = rounds.pulse_of(world)
-    spent = rounds.in_turn(teams, asked.epochs)
-    pulse = (before + rounds.pulse_of(world)) / 2
-    seconds = np.array([np.median(one.mean(axis=1)) for one in spent])
+    pulses = [rounds.pulse_of(world, asked.cores)]
+    spent: list[list[np.ndarray]] = [[] for _ in teams]
+    for epoch in range(1, asked.epochs + 1):
+        for team, found in zip(teams, spent, strict=True):
+            found.append(rounds.timed(team, epoch))
+            pulses.append(rounds.pulse_of(world, asked.cores))
+    pulse = float(np.median(pulses))
+    slower = (np.array(pulses[:-1]) + pulses[1:]).reshape(asked.epochs, len(teams)) / (2 * pulse)
+    seconds = np.median(np.array([[one.mean() for one in found] for found in spent]) / slower.T, axis=1)
     (exemplar, worker, round_), worst = fitted(np.array(grid, float), seconds)
     metrics = {
         "exemplar_microseconds": 1e6 * exemplar,
@@ -125,7 +132,7 @@ def main() -> int:
     }
     units = {"exemplar_microseconds": "us", "worker_microseconds": "us", "round_microseconds": "us"}
     units |= {"worst_fit_percent": "%", "pulse_microseconds": "us", "parameters": "1"}
-    series = {"variation": variation(spent[USUAL])}
+    series = {"variation": variation(np.array(spent[USUAL]))}
     if world.nodes == 1 and world.size > 1:
         series["node_messages"] = messages(world, 1)
     if world.nodes > 1:

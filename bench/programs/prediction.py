@@ -1,15 +1,17 @@
 """An epoch of training as it was predicted from a calibration, and as it is on these ranks.
 
 `python -m bench calibrate` makes the calibration; rounds with other numbers of ranks, workers, hosts and over other
-links are predicted from it (bench/prediction/model.py). Some machines, virtual ones above all, are faster at one hour
-than at another, which no model knows: so the kernel's pulse is taken before and after, and the error is told as it is
-and without that drift. Run it under mpirun.
+links are predicted from it (bench/prediction/model.py). Some machines, virtual ones above all, are faster at one second
+than at another, which no model knows: so the kernel's pulse, on all cores in use at once, is taken between epochs, and
+the error is told as it is and without that drift. Run it under mpirun.
 """
 
 from pathlib import Path
 from statistics import median
 
-from bench.prediction import calibrate, machine
+import numpy as np
+
+from bench.prediction import calibrate, machine, model
 from bench.prediction.model import Cluster, Job
 from bench.prediction.simulation import predict
 from bench.programs import program, rounds
@@ -44,17 +46,22 @@ def main() -> int:
         merge="block-momentum",
     )
     team = rounds.team_of(world, options, setup.share_data(world, options))
-    before = rounds.pulse_of(world)
-    epochs = [team.train(epoch, 0, lambda event: None) for epoch in range(1, asked.epochs + 1)]
-    pulse = (before + rounds.pulse_of(world)) / 2
+    epochs, pulses = [], [rounds.pulse_of(world, cluster.cores)]
+    for epoch in range(1, asked.epochs + 1):
+        epochs.append(team.train(epoch, 0, lambda event: None))
+        pulses.append(rounds.pulse_of(world, cluster.cores))
     team.compare_replicas()
     if world.root:
         counted = epochs[1:] or epochs
         seconds = median(one.seconds for one in counted)
         found = predict(host, cluster, job)
-        drift = pulse / host.pulse if host.pulse else 1.0
-        now = predict(machine.slowed(host, drift * host.speeds[0].exemplar, host.title), cluster, job)
-        error, steady = (100 * (one.epoch_seconds / seconds - 1) for one in (found, now))
+        error = 100 * (found.epoch_seconds / seconds - 1)
+        usual = model.pulse_of(host, min(cluster.ranks, cluster.cores))
+        drifts = (np.array(pulses[:-1]) + pulses[1:])[-len(counted) :] / (2 * usual) if usual else np.ones(len(counted))
+        now = [
+            predict(machine.slowed(host, drift * host.speeds[0].exemplar, host.title), cluster, job) for drift in drifts
+        ]
+        steady = median(100 * (one.epoch_seconds / there.seconds - 1) for one, there in zip(now, counted, strict=True))
         efficiency = phases.efficiency([phases.part(one.seconds, one.phases, one.clipped) for one in counted])
         assert efficiency is not None
         metrics = {
@@ -62,7 +69,7 @@ def main() -> int:
             "predicted_seconds": found.epoch_seconds,
             "error_percent": error,
             "absolute_error_percent": abs(error),
-            "drift_percent": 100 * (drift - 1),
+            "drift_percent": 100 * (median(drifts) - 1),
             "steady_error_percent": steady,
             "absolute_steady_error_percent": abs(steady),
             "measured_efficiency": efficiency.parallel,

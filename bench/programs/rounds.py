@@ -11,6 +11,7 @@ from bench.prediction.pulse import pulse
 from mpinn import config
 from mpinn.config import Options
 from mpinn.datasets import Dataset
+from mpinn.parallel.mpi_library import MPI
 from mpinn.parallel.phases import RoundMerged
 from mpinn.parallel.round import Team
 from mpinn.parallel.stop_requests import Listener
@@ -48,13 +49,16 @@ def timed(team: Team, epoch: int) -> np.ndarray:
     return np.diff(ends)
 
 
-def pulse_of(world: World) -> float:
-    """Return the pulse of rank 0 alone, microseconds an exemplar: the other ranks sleep meanwhile."""
-    found = pulse() if world.root else 0.0
+def pulse_of(world: World, cores: float) -> float:
+    """Return the pulse of the slowest core in use, microseconds an exemplar: all beat at once, as in a round.
+
+    cores: of each host; as many of its ranks beat, while the others sleep.
+    """
+    found = pulse() if world.node.rank < max(1, cores) else 0.0
     done = world.comm.Ibarrier()
     while not done.Test():
         sleep(NAP)
-    return float(world.comm.bcast(found))
+    return float(world.comm.allreduce(found, MPI.MAX))
 
 
 def in_turn(teams: Sequence[Team], epochs: int) -> list[np.ndarray]:

@@ -32,6 +32,7 @@ def test_this_machine_is_calibrated(
     assert len(found.variation) == 101 and found.variation[0] <= 1 <= found.variation[-1]
     one = model.round_of(found, Cluster(1, 1, found.cores), Job(1, 100))
     assert 0.5 * one.host < one.learn < one.host  # microseconds: most of such a round is learning
+    assert [one.pulse for one in found.speeds if one.ranks == 1] == [found.pulse] and found.speeds[-1].pulse
     assert found.pulse is not None and 0.1 < found.pulse / found.speeds[0].exemplar < 10  # other tests run beside it
     assert len(found.core_pulses) == len(before) and all(0.1 < one / found.pulse < 10 for one in found.core_pulses)
     times = [one.time for one in found.messages]
@@ -51,6 +52,16 @@ def test_what_is_measured_at_a_slow_moment_is_scaled_to_the_first() -> None:
     network = calibrate.network_of({"metrics": metrics, "series": {"host_messages": [1.0]}}, 4.0)
     assert (network.worker, network.round) == (40.0, 150.0)
     assert (network.latency, network.allreduce, network.allreduce_byte) == (30.0, 50.0, 0.008)
+
+
+def test_cores_in_use_at_once_have_a_pulse_of_their_own() -> None:
+    """Between numbers of ranks that were measured it is between theirs; an older calibration has one for all."""
+    speeds = [dataclasses.replace(HOST.speeds[0], ranks=ranks, pulse=pulse) for ranks, pulse in ((4, 6.0), (1, 3.0))]
+    other = dataclasses.replace(HOST.speeds[0], layers=(784, 30, 10), pulse=1.0)
+    found = dataclasses.replace(HOST, pulse=5.0, speeds=(speeds[1], other, speeds[0]))
+    assert [model.pulse_of(found, ranks) for ranks in (0.5, 1, 2, 4, 8)] == [3.0, 3.0, 4.5, 6.0, 6.0]
+    assert model.pulse_of(dataclasses.replace(HOST, pulse=5.0), 2) == 5.0
+    assert model.pulse_of(dataclasses.replace(HOST, pulse=None), 2) is None
 
 
 def test_how_much_slower_a_machine_has_become_is_told_apart_from_the_error(tmp_path: Path) -> None:
