@@ -18,7 +18,7 @@ from bench.harness.progress import Progress
 from bench.harness.result_file import Measured
 from bench.prediction.machine import FILE, SCHEMA_VERSION, SIZES, Machine, Message, Network, Speed
 from bench.prediction.model import PAPERS, doublings
-from bench.prediction.pulse import of_each_core, only_on
+from bench.prediction.pulse import of_each_core
 from mpinn.hosts import hostfile
 from mpinn.hosts.launcher import VENDORS, Launcher, command_line, find_launcher
 from mpinn.hosts.library import DETECTED, find
@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> None:
         "calibrate",
         help="measure what this machine is good for, for predict",
         description="Time rounds of training on one rank up to one a core, with small and large networks, and with two "
-        "ranks on a core; with a hostfile the network between hosts, too. A minute or two on an idle machine.",
+        "ranks on each core; with a hostfile the network between hosts, too. A minute or two on an idle machine.",
     )
     parser.add_argument("--host", default=DETECTED, metavar="NAME", help="host profile (default: this machine's)")
     parser.add_argument("--hostfile", type=Path, metavar="FILE", help="hosts, as `mpinn.hosts hostfile` writes them")
@@ -75,11 +75,11 @@ def calibrate(asked: argparse.Namespace) -> int:
 def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machine:
     """Return what was measured on this host, and with a hostfile between its hosts. Raises MpinnError."""
     cores = min(profile.machine.cores, len(os.sched_getaffinity(0)))
-    counts = doublings(cores)
-    asked = [(PAPERS, ranks) for ranks in counts] + [(layers, 1) for layers in LAYERS]
+    first, *others = [(PAPERS, ranks) for ranks in doublings(cores)]
+    asked = [*others, first, *others, *((layers, 1) for layers in LAYERS), *others]
     starts: dict[str, float] = {}
     core_pulses = of_each_core()
-    found = {}
+    tries: dict[tuple[tuple[int, ...], int], list[dict[str, Any]]] = {one: [] for one in [first, *asked]}
     with Progress([EXPECTED] * (len(asked) + 2 + bool(hosts))) as progress:
 
         def run(
@@ -98,24 +98,24 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
             return left
 
         for layers, ranks in asked:
-            found[layers, ranks] = run(f"{'-'.join(map(str, layers))}, {ranks} ranks", profile.mpi, ranks, layers)
+            title = f"{'-'.join(map(str, layers))}, {ranks} ranks"
+            tries[layers, ranks].append(run(title, profile.mpi, ranks, layers))
         overlapping = run("1 rank, merges beside learning", profile.mpi, 1, PAPERS, more=["--overlap"])
-        with only_on(min(os.sched_getaffinity(0))):
-            unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
-            sharing = run("two ranks on a core", unbound, 2, PAPERS, more=["--cores", "1"])
+        unbound = dataclasses.replace(profile.mpi, bind_to="none", wait_policy="yield")
+        sharing = run("two ranks on each core", unbound, 2 * cores, PAPERS, more=["--cores", str(cores)])
         between = []
         if hosts:
             count = hostfile.count(hosts)
             between = [run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts)]
-    # The usual one of a core alone: at any moment a machine may be slower, or faster, than it mostly is.
-    alone = [left for (_, ranks), left in found.items() if ranks == 1]
-    pulse = median(left["metrics"]["pulse_microseconds"] for left in [*alone, overlapping, sharing])
-    speeds = [
-        speed(layers, ranks, left["metrics"], pulse if ranks == 1 else left["metrics"]["pulse_microseconds"])
-        for (layers, ranks), left in found.items()
-    ]
-    beside, shared = speed(PAPERS, 1, overlapping["metrics"], pulse), speed(PAPERS, 2, sharing["metrics"], pulse)
-    first = found[PAPERS, 1]
+    # The usual ones: at any moment a machine may be slower, or faster, than it mostly is.
+    found = {key: sorted(lefts, key=pulse_of)[len(lefts) // 2] for key, lefts in tries.items()}
+    pulse = median(pulse_of(left) for left in [overlapping, *(found[key] for key in found if key[1] == 1)])
+    pulses = {key: pulse if key[1] == 1 else pulse_of(left) for key, left in found.items()}
+    speeds = {key: speed(*key, left["metrics"], pulses[key]) for key, left in found.items()}
+    alone, every = found[first], found[PAPERS, cores]
+    each = speeds[PAPERS, cores]  # core has one rank
+    beside = speed(PAPERS, 1, overlapping["metrics"], pulse)
+    shared = speed(PAPERS, 2 * cores, sharing["metrics"], pulses[PAPERS, cores])
     return Machine(
         schema_version=SCHEMA_VERSION,
         title=profile.title,
@@ -123,19 +123,19 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
         cores=cores,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=environment.commit(),
-        kernel_id=first["environment"]["kernel_id"],
+        kernel_id=alone["environment"]["kernel_id"],
         mpi=f"{VENDORS[launcher.vendor]} {launcher.version}",
         wait_policy=profile.mpi.wait_policy,
-        speeds=tuple(speeds),
+        speeds=tuple(speeds.values()),
         overlap_worker=beside.worker,
         overlap_round=beside.round,
-        core_shared=max(0.0, shared.round - speeds[0].round),
-        shared_exemplar=times(shared.exemplar, speeds[0].exemplar),
-        shared_worker=times(shared.worker, speeds[0].worker),
-        variation=tuple(found[PAPERS, counts[-1]]["series"]["variation"]),
+        core_shared=max(0.0, shared.round - each.round),
+        shared_exemplar=times(shared.exemplar, each.exemplar),
+        shared_worker=times(shared.worker, each.worker),
+        variation=tuple(every["series"]["variation"]),
         start_seconds=starts,
         core_pulses=tuple(core_pulses),
-        messages=by_size(found[PAPERS, counts[-1]]["series"].get("node_messages", [])),
+        messages=by_size(every["series"].get("node_messages", [])),
         pulse=pulse,
         network=network_of(between[0], pulse) if between else None,
     )
@@ -160,6 +160,10 @@ def rounds(
     if failure or not left:
         raise MpinnError(f"calibration on {ranks} ranks: {failure or 'it ended before it was complete'}")
     return left, seconds
+
+
+def pulse_of(left: dict[str, Any]) -> float:
+    return float(left["metrics"]["pulse_microseconds"])
 
 
 def speed(layers: tuple[int, ...], ranks: int, metrics: dict[str, float], pulse: float) -> Speed:
@@ -213,7 +217,7 @@ def told(machine: Machine) -> Iterator[str]:
         yield f"cores alone: {', '.join(f'{one:.2f}' for one in machine.core_pulses)} us an exemplar"
     yield f"with merges beside learning: {machine.overlap_worker:.0f} us a worker, {machine.overlap_round:.0f} a round"
     yield (
-        f"two ranks on a core: {machine.shared_exemplar:.2f} times an exemplar, {machine.shared_worker:.2f} times a "
+        f"two ranks on each core: {machine.shared_exemplar:.2f} times an exemplar, {machine.shared_worker:.2f} times a "
         f"worker, {machine.core_shared:.0f} us a round more"
     )
     starts = ", ".join(f"{seconds:.2f} s with {ranks} ranks" for ranks, seconds in machine.start_seconds.items())

@@ -5,9 +5,9 @@ begins when all have the new master. On one host each rank has w workers, one af
 
     round = w (B exemplar + worker) + round'                                      (measured: machine.Speed)
 
-Where a core has s > 1 ranks they take turns, and find the nearest caches full of the others' weights: exemplar and
-worker take s / 2 times as long as they were measured to where two do so, and each further rank on a core makes a round
-longer by `core_shared`. Between hosts sums of n bytes travel, in a ring or by halving and doubling, whichever is
+Where a core has s > 1 ranks they take turns, and find the nearest caches full of the others' weights: each further rank
+makes exemplar and worker longer by what the second one was measured to, up to three of them, and a round by
+`core_shared`. Between hosts sums of n bytes travel, in a ring or by halving and doubling, whichever is
 shorter (Thakur, Rabenseifner and Gropp 2005, Optimization of collective communication operations in MPICH), with
 LogGP's parameters (Alexandrov et al. 1995): l for each message, s times as long where cores are shared, and G for each
 byte, the gap of the link or what the processors need for it, whichever is longer:
@@ -41,6 +41,7 @@ from mpinn.model.network import Network
 LEARNED_PIXELS = 717  # of 784, those that any exemplar lights: the others' weights do not travel
 PAPERS = (784, 100, 10)
 FRAME = 1538 / 1448  # bytes on Ethernet for one that MPI sends: headers of TCP, IP and frame, preamble and gap
+CACHED = 3  # further ranks on a core, after which none finds anything of its own in the caches: measured up to so many
 PROGRESS_EVERY = 32  # exemplars, after which MPI goes on with a merge that is under way (BETWEEN of the kernel)
 
 
@@ -125,7 +126,7 @@ def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | No
 
 def taking_turns(ranks: float, two: float) -> float:
     """Return how many times as long something takes so many ranks that share a core; two: where they are two."""
-    return ranks * (1 + (two / 2 - 1) * min(1.0, ranks - 1))
+    return ranks * (1 + (two / 2 - 1) * min(ranks - 1, CACHED))
 
 
 def between_hosts(machine: Machine, job: Job) -> float:

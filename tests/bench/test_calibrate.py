@@ -25,9 +25,10 @@ def test_this_machine_is_calibrated(
     assert os.sched_getaffinity(0) == before
     found = machine.load(tmp_path / "new" / "calibration.json")
     assert [one.layers for one in found.speeds] == [PAPERS] * len(found.speeds)
+    assert [one.ranks for one in found.speeds] == model.doublings(found.cores)
     assert found.speeds[0].ranks == 1 and found.speeds[-1].ranks == found.cores
     assert calibrate.times(5.0, 2.0) == 2.5 and calibrate.times(1.0, 2.0) == 1 and calibrate.times(1.0, 0.0) == 2
-    assert found.network is None and set(found.start_seconds) >= {"1", str(found.cores)}
+    assert found.network is None and set(found.start_seconds) >= {"1", str(found.cores), str(2 * found.cores)}
     assert 1 <= found.shared_exemplar < 20 and 1 <= found.shared_worker < 1000  # two, if nothing else took a core
     assert len(found.variation) == 101 and found.variation[0] <= 1 <= found.variation[-1]
     one = model.round_of(found, Cluster(1, 1, found.cores), Job(1, 100))
