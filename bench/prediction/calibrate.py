@@ -16,6 +16,7 @@ from typing import Any
 from bench.harness import measure, result_file
 from bench.harness.progress import Progress
 from bench.harness.result_file import Measured
+from bench.prediction import model
 from bench.prediction.machine import FILE, SCHEMA_VERSION, SIZES, Machine, Message, Network, Speed
 from bench.prediction.model import PAPERS, doublings
 from bench.prediction.pulse import of_each_core
@@ -108,9 +109,9 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
             count = hostfile.count(hosts)
             between = [run(f"between {count} hosts", profile.mpi, count, PAPERS, hosts)]
     # The usual ones: at any moment a machine may be slower, or faster, than it mostly is.
-    found = {key: sorted(lefts, key=pulse_of)[len(lefts) // 2] for key, lefts in tries.items()}
-    pulse = median(pulse_of(left) for left in [overlapping, *(found[key] for key in found if key[1] == 1)])
-    pulses = {key: pulse if key[1] == 1 else pulse_of(left) for key, left in found.items()}
+    found = {key: sorted(lefts, key=pulse_in)[len(lefts) // 2] for key, lefts in tries.items()}
+    pulse = median(pulse_in(left) for left in [overlapping, *(found[key] for key in found if key[1] == 1)])
+    pulses = {key: pulse if key[1] == 1 else pulse_in(left) for key, left in found.items()}
     speeds = {key: speed(*key, left["metrics"], pulses[key]) for key, left in found.items()}
     alone, every = found[first], found[PAPERS, cores]
     each = speeds[PAPERS, cores]  # core has one rank
@@ -162,7 +163,7 @@ def rounds(
     return left, seconds
 
 
-def pulse_of(left: dict[str, Any]) -> float:
+def pulse_in(left: dict[str, Any]) -> float:
     return float(left["metrics"]["pulse_microseconds"])
 
 
@@ -214,7 +215,11 @@ def told(machine: Machine) -> Iterator[str]:
             f"{one.round:6.1f} a round (within {one.worst_fit_percent:.0f}%)"
         )
     if machine.core_pulses:
-        yield f"cores alone: {', '.join(f'{one:.2f}' for one in machine.core_pulses)} us an exemplar"
+        at_once = model.usual_pulse(machine, machine.cores)
+        yield (
+            f"cores alone: {', '.join(f'{one:.2f}' for one in machine.core_pulses)} us an exemplar"
+            f"; all at once, the slowest: {at_once:.2f}"
+        )
     yield f"with merges beside learning: {machine.overlap_worker:.0f} us a worker, {machine.overlap_round:.0f} a round"
     yield (
         f"two ranks on each core: {machine.shared_exemplar:.2f} times an exemplar, {machine.shared_worker:.2f} times a "

@@ -197,7 +197,7 @@ def speed_of(machine: Machine, layers: tuple[int, ...], ranks: float) -> Speed:
     return Speed(layers=layers, ranks=max(1, int(ranks)), worst_fit_percent=one.worst_fit_percent, **times)
 
 
-def pulse_of(machine: Machine, ranks: float) -> float | None:
+def usual_pulse(machine: Machine, ranks: float) -> float | None:
     """Return the pulse of the slowest of so many cores at once when the machine was calibrated, if it is known."""
     known = sorted(
         (one.ranks, one.pulse) for one in machine.speeds if one.layers == machine.speeds[0].layers and one.pulse

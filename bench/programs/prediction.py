@@ -56,7 +56,7 @@ def main() -> int:
         seconds = median(one.seconds for one in counted)
         found = predict(host, cluster, job)
         error = 100 * (found.epoch_seconds / seconds - 1)
-        usual = model.pulse_of(host, min(cluster.ranks, cluster.cores))
+        usual = model.usual_pulse(host, min(cluster.ranks, cluster.cores))
         drifts = (np.array(pulses[:-1]) + pulses[1:])[-len(counted) :] / (2 * usual) if usual else np.ones(len(counted))
         now = [
             predict(machine.slowed(host, drift * host.speeds[0].exemplar, host.title), cluster, job) for drift in drifts

@@ -60,9 +60,9 @@ def test_cores_in_use_at_once_have_a_pulse_of_their_own() -> None:
     speeds = [dataclasses.replace(HOST.speeds[0], ranks=ranks, pulse=pulse) for ranks, pulse in ((4, 6.0), (1, 3.0))]
     other = dataclasses.replace(HOST.speeds[0], layers=(784, 30, 10), pulse=1.0)
     found = dataclasses.replace(HOST, pulse=5.0, speeds=(speeds[1], other, speeds[0]))
-    assert [model.pulse_of(found, ranks) for ranks in (0.5, 1, 2, 4, 8)] == [3.0, 3.0, 4.5, 6.0, 6.0]
-    assert model.pulse_of(dataclasses.replace(HOST, pulse=5.0), 2) == 5.0
-    assert model.pulse_of(dataclasses.replace(HOST, pulse=None), 2) is None
+    assert [model.usual_pulse(found, ranks) for ranks in (0.5, 1, 2, 4, 8)] == [3.0, 3.0, 4.5, 6.0, 6.0]
+    assert model.usual_pulse(dataclasses.replace(HOST, pulse=5.0), 2) == 5.0
+    assert model.usual_pulse(dataclasses.replace(HOST, pulse=None), 2) is None
 
 
 def test_how_much_slower_a_machine_has_become_is_told_apart_from_the_error(tmp_path: Path) -> None:
