@@ -3,8 +3,9 @@
 The wire's bound: a merge that sums up a vector of n bytes over H hosts must send at least 2 (H - 1) / H n bytes from
 each (Patarasuk and Yuan 2009, bandwidth optimal all-reduce algorithms), at the rate at which the same hosts have just
 sent large messages in a ring. The vector has no weights that nobody learns. An epoch takes at least as long as learning
-and the wire, one after the other, or with --overlap as the longer of the two. The bytes that were sent are counted at
-the hosts' network interfaces. Run it under mpirun, with a hostfile.
+and the wire, one after the other, or with --overlap as the longer of the two; where hosts share a machine's cores
+(--cores) their ranks learn in turn. The bytes that were sent are counted at the hosts' network interfaces. Run it under
+mpirun, with a hostfile.
 """
 
 from pathlib import Path
@@ -70,6 +71,7 @@ def main() -> int:
     )
     parser.add_argument("--merge-format", choices=tuple(FORMATS), default="int16", help="of workers' terms")
     parser.add_argument("--overlap", action="store_true", help="let a merge travel while the next round is learned")
+    parser.add_argument("--cores", type=float, metavar="N", help="of each host, where hosts share a machine's")
     asked = parser.parse_args()
     world = World.start()
     if world.nodes == 1:
@@ -99,7 +101,8 @@ def main() -> int:
         bytes_sent.append(world.comm.allreduce(mine) / world.nodes / team.schedule.rounds)
     team.compare_replicas()
     if world.root:
-        report(asked.result, team, epochs[1:] or epochs, bytes_sent[1:] or bytes_sent, rate, asked.epochs)
+        turns = max(1.0, world.node.size / asked.cores) if asked.cores else 1.0
+        report(asked.result, team, epochs[1:] or epochs, bytes_sent[1:] or bytes_sent, rate, turns, asked.epochs)
     world.stop()
     return 0
 
@@ -110,15 +113,19 @@ def report(
     epochs: list[Progress],
     bytes_sent: list[float],
     rate: float,
+    turns: float,
     last: int,
 ) -> None:
-    """Write the figures of the epochs; bytes_sent: by a host in a merge; rate: of the link, bytes a second."""
+    """Write the figures of the epochs.
+
+    bytes_sent: by a host in a merge; rate: of the link, bytes a second; turns: in which ranks learn that share a core.
+    """
     settings = team.pace.settings
     learned = learned_weights(settings.network, team.data.lit_pixels)
     hosts, vector = team.world.nodes, np.count_nonzero(learned) * np.dtype(team.exchange.format.dtype).itemsize
     least_bytes = 2 * (hosts - 1) / hosts * vector
     epoch = median(one.seconds for one in epochs)
-    learning = median(float(one.phases[:, :2].sum(axis=1).max()) for one in epochs)
+    learning = turns * median(float(one.phases[:, :2].sum(axis=1).max()) for one in epochs)
     wire = team.schedule.rounds * least_bytes / rate
     bound = max(learning, wire) if settings.overlap else learning + wire
     metrics = {

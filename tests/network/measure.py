@@ -1,10 +1,12 @@
 """`python -m tests.network.measure --out DIR`: the suite `network` on hosts of this machine, over links of any speed.
 
 The hosts are those of tests/deployment/cluster.sh: namespaces that share this machine's cores, so that learning takes
-longer than on as many machines. The links are as fast as said, so that a merge takes what it would. Needs root.
+longer than on as many machines, and the bound knows it. The links are as fast as said, so that a merge takes what it
+would. Needs root.
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -38,7 +40,9 @@ def measure(names: list[str], rate: str, changes: list[str], out: Path) -> int:
         script("shape", name, rate)
     there = f"{HOME}/network/{rate}"
     command = [PYTHON, "-m", "bench", "run", "network", "--hostfile", f"{HOME}/hosts.txt", "--out", there]
-    command += [word for change in changes for word in ("--set", change)]
+    cores = min(1.0, len(os.sched_getaffinity(0)) / len(names))
+    shared = [f"experiments.{name}.options.cores={cores}" for name in ("formats", "overlap", "all-ranks")]
+    command += [word for change in [*shared, *changes] for word in ("--set", change)]
     as_user = ["su", "-", "mpinn", "-c", f"cd {HOME}/current; {shlex.join(command)}"]
     status = subprocess.run([SCRIPT, "in", names[0], *as_user], stdin=subprocess.DEVNULL).returncode
     fetched(names[0], there, out)
