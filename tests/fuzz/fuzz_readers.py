@@ -43,7 +43,7 @@ MOST_MEMORY = 100 * 2**20  # bytes of a refusal
 MOST_SECONDS = 2.0  # of processor time
 ADDRESS_SPACE = 2**33  # bytes of the whole process, which grows with what libFuzzer keeps
 REPOSITORY = Path(__file__).parents[2]
-RESULTS = REPOSITORY / "bench/results/xeon-vm/kernels"
+RESULTS = REPOSITORY / "bench/results/epyc-vm/kernels"
 FOLDER = Path(tempfile.mkdtemp(prefix="mpinn-fuzz-"))
 ODD: list[Any] = [
     *(None, True, False, 0, -1, 1, 2, 255, 2**16, 2**31, 2**32, 2**63, 2**64, 10**12, 10**25, 10**400),
