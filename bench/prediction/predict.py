@@ -25,7 +25,7 @@ from mpinn.system.terminal import Table
 from mpinn.system.words import counted
 
 # To 97 % of MNIST's test set with the paper's network, where block momentum's law holds: the median of 35 runs, five
-# seeds each of seven ways (bench/results/xeon-vm/merge); the fewest are 5, the most 8.
+# seeds each of seven ways (bench/results/epyc-vm/merge); the fewest are 5, the most 8.
 EPOCHS_TO_97 = 7
 PAYS = 1.1  # times as fast, that twice as many hosts must be at least
 MOST_HOSTS = 2**16
