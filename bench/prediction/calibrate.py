@@ -77,10 +77,10 @@ def measured(profile: Profile, launcher: Launcher, hosts: Path | None) -> Machin
     """Return what was measured on this host, and with a hostfile between its hosts. Raises MpinnError."""
     cores = min(profile.machine.cores, len(os.sched_getaffinity(0)))
     first, *others = [(PAPERS, ranks) for ranks in doublings(cores)]
-    asked = [*others, first, *others, *((layers, 1) for layers in LAYERS), *others]
+    asked = [first, *others, *others, *((layers, 1) for layers in LAYERS), *others]
     starts: dict[str, float] = {}
     core_pulses = of_each_core()
-    tries: dict[tuple[tuple[int, ...], int], list[dict[str, Any]]] = {one: [] for one in [first, *asked]}
+    tries: dict[tuple[tuple[int, ...], int], list[dict[str, Any]]] = {one: [] for one in asked}
     with Progress([EXPECTED] * (len(asked) + 2 + bool(hosts))) as progress:
 
         def run(

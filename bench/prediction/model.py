@@ -83,6 +83,11 @@ class Cluster:
         """Ranks of all hosts."""
         return self.hosts * self.ranks
 
+    @property
+    def turns(self) -> float:
+        """In which ranks learn that share a core: so many have one."""
+        return max(1.0, self.ranks / self.cores)
+
 
 class Round(NamedTuple):
     """A round without the variation of hosts, microseconds."""
@@ -103,7 +108,7 @@ class Links(NamedTuple):
 def round_of(machine: Machine, cluster: Cluster, job: Job, allreduce: float | None = None) -> Round:
     """Return what a full round takes; allreduce: microseconds between hosts, where they are not by formula."""
     speed = speed_of(machine, job.layers, min(cluster.ranks, cluster.cores))
-    shared = max(1.0, cluster.ranks / cluster.cores)
+    shared = cluster.turns
     workers = math.ceil(job.workers / cluster.size)
     learn = taking_turns(shared, machine.shared_exemplar) * workers * job.worker_batch * speed.exemplar
     more_worker, more_round = overlapping(machine, job)
@@ -151,7 +156,7 @@ def links(machine: Machine, cluster: Cluster) -> Links:
     network = machine.network
     assert network is not None
     slower = 0.0 if cluster.latency is None else cluster.latency - network.latency
-    shared = max(1.0, cluster.ranks / cluster.cores)
+    shared = cluster.turns
     message = max(0.0, shared * network.allreduce / 2 + slower)  # two hosts send two messages, of n / 2 bytes each
     processors = shared * max(0.0, network.allreduce_byte - gap(network.link_mbits))
     if cluster.link_mbits is None:

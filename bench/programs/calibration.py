@@ -113,14 +113,10 @@ def main() -> int:
         some = rounds.first(data, of_round * max(2, min(MOST_ROUNDS, len(data.train_labels) // of_round)))
         teams.append(rounds.team_of(world, options, some))
     pulses = [rounds.pulse_of(world, asked.cores)]
-    spent: list[list[np.ndarray]] = [[] for _ in teams]
-    for epoch in range(1, asked.epochs + 1):
-        for team, found in zip(teams, spent, strict=True):
-            found.append(rounds.timed(team, epoch))
-            pulses.append(rounds.pulse_of(world, asked.cores))
+    spent = rounds.in_turn(teams, asked.epochs, lambda: pulses.append(rounds.pulse_of(world, asked.cores)))
     pulse = float(np.median(pulses))
     slower = (np.array(pulses[:-1]) + pulses[1:]).reshape(asked.epochs, len(teams)) / (2 * pulse)
-    seconds = np.median(np.array([[one.mean() for one in found] for found in spent]) / slower.T, axis=1)
+    seconds = np.array([np.median(one.mean(axis=1) / slow) for one, slow in zip(spent, slower.T, strict=True)])
     (exemplar, worker, round_), worst = fitted(np.array(grid, float), seconds)
     metrics = {
         "exemplar_microseconds": 1e6 * exemplar,
@@ -132,7 +128,7 @@ def main() -> int:
     }
     units = {"exemplar_microseconds": "us", "worker_microseconds": "us", "round_microseconds": "us"}
     units |= {"worst_fit_percent": "%", "pulse_microseconds": "us", "parameters": "1"}
-    series = {"variation": variation(np.array(spent[USUAL]))}
+    series = {"variation": variation(spent[USUAL])}
     if world.nodes == 1 and world.size > 1:
         series["node_messages"] = messages(world, 1)
     if world.nodes > 1:

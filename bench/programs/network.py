@@ -14,6 +14,7 @@ from time import perf_counter
 
 import numpy as np
 
+from bench.prediction.model import Cluster
 from bench.programs import program, rounds
 from bench.programs.program import NotHereError
 from mpinn.config import Options
@@ -101,7 +102,7 @@ def main() -> int:
         bytes_sent.append(world.comm.allreduce(mine) / world.nodes / team.schedule.rounds)
     team.compare_replicas()
     if world.root:
-        turns = max(1.0, world.node.size / asked.cores) if asked.cores else 1.0
+        turns = Cluster(world.nodes, world.node.size, asked.cores or world.node.size).turns
         report(asked.result, team, epochs[1:] or epochs, bytes_sent[1:] or bytes_sent, rate, turns, asked.epochs)
     world.stop()
     return 0

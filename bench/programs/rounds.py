@@ -1,7 +1,7 @@
 """Rounds of training as a program measures them: the ranks that learn, and the seconds of each round."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter, sleep
 
@@ -61,10 +61,14 @@ def pulse_of(world: World, cores: float) -> float:
     return float(world.comm.allreduce(found, MPI.MAX))
 
 
-def in_turn(teams: Sequence[Team], epochs: int) -> list[np.ndarray]:
-    """Return the seconds of the rounds of each team, (epochs, rounds - 1); teams take turns, an epoch each."""
+def in_turn(teams: Sequence[Team], epochs: int, after: Callable[[], None] = lambda: None) -> list[np.ndarray]:
+    """Return the seconds of the rounds of each team, (epochs, rounds - 1); teams take turns, an epoch each.
+
+    after: is called after each of these epochs.
+    """
     spent: list[list[np.ndarray]] = [[] for _ in teams]
     for epoch in range(1, epochs + 1):
         for team, found in zip(teams, spent, strict=True):
             found.append(timed(team, epoch))
+            after()
     return [np.array(one) for one in spent]

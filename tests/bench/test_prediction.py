@@ -74,6 +74,7 @@ def test_ranks_that_share_a_core_take_turns_and_make_a_round_longer() -> None:
 def test_ranks_on_a_core_find_its_caches_full_of_the_others_weights() -> None:
     """Each further one makes it longer by what the second did, up to three; a little where only some cores have two."""
     full = dataclasses.replace(HOST, shared_exemplar=2.4, shared_worker=3.0)
+    assert [Cluster(2, ranks, cores).turns for ranks, cores in ((1, 2), (4, 2), (1, 0.5))] == [1, 2, 2]
     fewer, more = ((4, 1, 1), (6, 1.5 * 1.1, 1.5 * 1.25)), ((8, 2.4, 3), (16, 4 * 1.6, 4 * 2.5), (20, 8, 5 * 2.5))
     for ranks, exemplar, worker in fewer + more:
         found = model.round_of(full, Cluster(1, ranks, 4), Job(ranks, 100))
