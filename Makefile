@@ -60,8 +60,8 @@ lint: $(VENV)/.test-installed
 	set -x
 	ruff check .
 	ruff format --check .
-	mypy & types=$$!
 	yamllint --strict .
+	mypy & types=$$!
 	(cd ansible; ansible-lint -q --strict)
 	wait $$types
 

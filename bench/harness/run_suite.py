@@ -167,7 +167,7 @@ def mine(directory: Path) -> Iterator[int]:
 
 
 def plan(place: Place) -> dict[str, Any]:
-    """Return what a run must share with the one that it resumes."""
+    """Return what a run must share with the one that it resumes, but for what `grown` allows."""
     return {
         "schema_version": records.SCHEMA_VERSION,
         "suite": dataclasses.asdict(place.suite),
@@ -180,7 +180,7 @@ def plan(place: Place) -> dict[str, Any]:
 
 
 def agree(place: Place, planned: dict[str, Any]) -> dict[str, Any]:
-    """Return the plan as it is stored. Raises UsageError where another is, unless it has the same points and fewer."""
+    """Return the plan as it is stored. Raises UsageError where another is that this one has not grown out of."""
     path = place.directory / "plan.json"
     now: dict[str, Any] = json.loads(json.dumps(planned))
     before = untrusted.json_file(path) if path.exists() else now
@@ -194,10 +194,11 @@ def agree(place: Place, planned: dict[str, Any]) -> dict[str, Any]:
 
 
 def grown(before: Any, now: dict[str, Any]) -> bool:
-    """Return whether a plan is the one before with more points: records of that one are records of this one."""
+    """Return whether the plan before has no points but this one's: its records are records of this one, too."""
     if not (isinstance(before, dict) and isinstance(before.get("suite"), dict) and before.get("points")):
         return False
-    alike = [plan | {"points": [], "suite": plan["suite"] | {"experiments": {}}} for plan in (before, now)]
+    free = {"experiments": {}, "most_repeats": 0}
+    alike = [plan | {"points": [], "suite": plan["suite"] | free} for plan in (before, now)]
     return alike[0] == alike[1] and all(point in now["points"] for point in before["points"])
 
 

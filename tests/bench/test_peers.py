@@ -13,7 +13,17 @@ import pytest
 
 from bench.harness.measure import program_words
 from bench.harness.suite import load, points
-from bench.programs.peers.task import NETWORK, SETTINGS, Task, digits, epoch, reference_weights
+from bench.programs.peers.task import (
+    KINK,
+    NETWORK,
+    SETTINGS,
+    TOLERANCE,
+    Task,
+    digits,
+    epoch,
+    reference_weights,
+    same_as_reference,
+)
 from bench.publish import verify
 from mpinn import kernels
 from mpinn.config import LEARNING_RATE
@@ -136,6 +146,31 @@ def test_what_cannot_be_asked_is_refused(options: list[str], tmp_path: Path) -> 
 def test_help_needs_no_peer(name: str) -> None:
     said = run(name, "--help").stdout
     assert "--exemplars" in said and "default" in said
+
+
+@pytest.mark.parametrize(
+    ("places", "off", "passed"),
+    [
+        ([], 0.0, True),
+        ([(0, 400, 7)], 0.9 * TOLERANCE, True),
+        ([(0, 400, 7), (1, 7, 3)], 0.9 * KINK, True),  # one hidden unit: what it adds up, and what it is added to
+        ([(0, 400, 7)], 1.1 * KINK, False),
+        ([(0, 400, 7), (0, 783, 8)], 1.1 * TOLERANCE, False),  # two
+        ([(0, 784, 7), (1, 8, 0)], 1.1 * TOLERANCE, False),
+        ([(1, 100, 3)], 1.1 * TOLERANCE, False),  # an output unit's bias is no hidden unit's
+        ([(0, 400, 7)], np.nan, False),
+        ([(1, 100, 0)], np.nan, False),
+    ],
+)
+def test_one_hidden_unit_may_be_across_the_kink(places: list[tuple[int, int, int]], off: float, passed: bool) -> None:
+    task = Task(exemplars=20, epochs=1, workers=1, seed=0)
+    weights = reference_weights(task).astype(np.float32)
+    for layer, row, column in places:
+        NETWORK.views(weights)[layer][row, column] += off
+    check = same_as_reference(task, weights)
+    assert check["passed"] is passed
+    if passed:
+        assert ("hidden unit 7" in check["detail"]) is (off > TOLERANCE)
 
 
 def test_reference_weights_are_the_exact_mean_of_the_workers() -> None:
