@@ -53,7 +53,7 @@ class Network:
     """The network between hosts, as it was measured (LogGP: latency, overhead, gap a byte)."""
 
     latency: float = entry("of a message of one byte", **MICROSECONDS)
-    link_mbits: float = entry("of every host at once, in large messages", above=0, most=1e9, unit="Mbit/s")
+    link_mbits: float = entry("of every host at once, both ways", above=0, most=1e9, unit="Mbit/s")
     allreduce: float = entry("of an Allreduce of two hosts, however short", **MICROSECONDS)
     allreduce_byte: float = entry("more for each byte", **MICROSECONDS)
     worker: float | None = entry("more for each worker of a rank, one rank a host", **MICROSECONDS, default=None)

@@ -136,7 +136,7 @@ def test_a_merge_between_hosts_sends_what_it_must_over_a_link_of_any_speed(contr
         assert metrics["epoch_by_bound"] == pytest.approx(metrics["epoch_seconds"] / metrics["bound_seconds"])
         assert metrics["epoch_seconds"] > metrics["learning_seconds"]
         rates[rate] = metrics["link_mbits_per_second"]
-    assert rates["100mbit"] < 110 < rates["free"]
+    assert 80 < rates["100mbit"] < 110 < rates["free"]
 
 
 def test_a_suite_over_some_hosts_is_over_these(control: Control, tmp_path: Path) -> None:
