@@ -33,8 +33,13 @@ class Ratio(NamedTuple):
     known: bool = True  # whether low and high are an interval, and not the most extreme ratios of too few values
 
     @property
+    def width(self) -> float:
+        """Of the interval, relative to the ratio."""
+        return (self.high - self.low) / self.value
+
+    @property
     def unstable(self) -> bool:
-        return self.high - self.low > UNSTABLE * self.value
+        return self.width > UNSTABLE
 
 
 def spread(values: np.ndarray) -> Spread:

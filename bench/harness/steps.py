@@ -24,6 +24,7 @@ ORDER_SEED = 0
 TRIES = 3  # of a repeat that something disturbs
 LONGEST = 20  # times as long as the suite says is a run made at most
 MARGIN = 1.5  # by which a run is made longer than it must be
+STEADY = statistics.UNSTABLE / math.sqrt(2)  # width of a figure's interval: the ratio of two such figures is stable
 
 
 def planned(points: Sequence[Point]) -> list[Step]:
@@ -60,7 +61,7 @@ def steady(point: Point, found: Sequence[Record]) -> bool:
     """Return whether the interval of each figure of a point is narrow."""
     for name in point.figures:
         values = np.array([one["metrics"][name] for one in found if one["metrics"].get(name)])
-        if len(values) and statistics.ratio(values, np.full(len(values), np.median(values))).unstable:
+        if len(values) and statistics.ratio(values, np.full(len(values), np.median(values))).width > STEADY:
             return False
     return True
 

@@ -69,6 +69,13 @@ def test_an_unstable_point_has_one_repeat_more_up_to_the_most() -> None:
     assert asked(*wide[:3], figures=("test_accuracy",)) == []  # a figure that no record has
 
 
+@pytest.mark.parametrize(("most", "enough"), [(1.072, True), (1.085, False)])
+def test_a_point_is_steady_where_the_ratio_of_two_such_is_stable(most: float, enough: bool) -> None:
+    """Of three values the interval is all that they span: 7.0 and 8.2 % of the median, below 10 % / sqrt(2) or not."""
+    values = (1.0, (1 + most) / 2, most)
+    assert asked(*[record(repeat, value) for repeat, value in enumerate(values)]) == ([] if enough else [("a", 3)])
+
+
 def test_only_what_measures_speed_is_measured_better() -> None:
     assert asked(record(0, verdict="DEGRADED"), lengthen=None) == []
     assert asked(record(0, verdict="INVALID"), record(1, verdict="DEGRADED")) == []
