@@ -24,7 +24,7 @@ ORDER_SEED = 0
 TRIES = 3  # of a repeat that something disturbs
 LONGEST = 20  # times as long as the suite says is a run made at most
 MARGIN = 1.5  # by which a run is made longer than it must be
-STEADY = statistics.UNSTABLE / math.sqrt(2)  # width of a figure's interval: the ratio of two such figures is stable
+STEADY = statistics.UNSTABLE / 2  # width of a figure's interval: the ratio of two such figures is stable
 
 
 def planned(points: Sequence[Point]) -> list[Step]:
