@@ -194,12 +194,15 @@ def agree(place: Place, planned: dict[str, Any]) -> dict[str, Any]:
 
 
 def grown(before: Any, now: dict[str, Any]) -> bool:
-    """Return whether the plan before has no points but this one's: its records are records of this one, too."""
+    """Return whether the plan before has no points but this one's, however often: its records are of this one, too."""
     if not (isinstance(before, dict) and isinstance(before.get("suite"), dict) and before.get("points")):
         return False
-    free = {"experiments": {}, "most_repeats": 0}
+    free = {"experiments": {}, "repeats": 0, "most_repeats": 0}
     alike = [plan | {"points": [], "suite": plan["suite"] | free} for plan in (before, now)]
-    return alike[0] == alike[1] and all(point in now["points"] for point in before["points"])
+    points = [point | {"repeats": 0} for point in now["points"]]
+    return alike[0] == alike[1] and all(
+        isinstance(point, dict) and point | {"repeats": 0} in points for point in before["points"]
+    )
 
 
 def keep_environment(place: Place) -> None:

@@ -154,8 +154,9 @@ def test_a_suite_that_has_grown_goes_on_with_what_it_has_more(tmp_path: Path) ->
     assert (out / "records.jsonl").read_text().startswith(before)
     assert [one["point"] for one in recorded(out)[1:]] in (["two/workers=1", "two/workers=2"][::way] for way in (1, -1))
     assert list(json.loads((out / "plan.json").read_text())["suite"]["experiments"]) == ["two", "one"]
-    repeated = bench("run", write_suite(tmp_path, experiments=both, most_repeats=9), "--out", out, "--dry-run")
-    assert repeated.returncode == 0 and "0 runs" in repeated.stderr  # nothing of it is timed: one has no more to do
+    more_often = {name: one | {"repeats": 2} for name, one in both.items()}
+    again = bench("run", write_suite(tmp_path, experiments=more_often, most_repeats=9), "--out", out, "--dry-run")
+    assert again.returncode == 0 and "3 runs" in again.stderr  # a second one of each point
     for change in ({"experiments": {"one": first}}, {"experiments": both, "warm_up": 0}):
         ran = bench("run", write_suite(tmp_path, **change), "--out", out)
         assert ran.returncode == 2 and "holds a run with another suite" in ran.stderr
