@@ -40,7 +40,12 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         try:
-            torch.multiprocessing.spawn(measure, (asked, task, Path(folder) / "meeting"), asked.ranks)
+            torch.multiprocessing.start_processes(
+                measure,
+                (asked, task, Path(folder) / "meeting"),
+                asked.ranks,
+                start_method="fork",  # so that none ends its interpreter, which a thread of gloo may outlive: SIGABRT
+            )
         except (torch.multiprocessing.ProcessExitedException, torch.multiprocessing.ProcessRaisedException) as error:
             raise MpinnError(f"a rank failed: {str(error).strip().splitlines()[-1]}") from None
     return 0
