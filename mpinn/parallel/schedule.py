@@ -64,10 +64,10 @@ class Schedule:
 def epoch_order(seed: int, epoch: int, exemplars: int) -> np.ndarray:
     """Return the order, (exemplars,) int32, in which epoch `epoch` (from 1) visits the training set."""
     bits = raw_bits(seed, epoch, exemplars)
-    order = np.argsort(bits)  # several times as fast as a stable one, which differs only where bits are equal
-    in_order = bits[order]
-    if (in_order[1:] == in_order[:-1]).any():
-        order = np.argsort(bits, kind="stable")
+    order = np.arange(exemplars)
+    for shift in range(0, 64, 16):  # 16 bits at a time, the lowest first: NumPy sorts so few by radix
+        digits = (bits >> np.uint64(shift)).astype(np.uint16)
+        order = order[np.argsort(digits[order], kind="stable")]
     return order.astype(np.int32)
 
 

@@ -1,7 +1,8 @@
 """Every exemplar once an epoch, whatever the workers, the batch and the ranks."""
 
+from unittest import mock
+
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +69,12 @@ def test_orders_differ_by_epoch_and_seed_and_stay_what_they_were() -> None:
 ORDER = [7, 4, 5, 1, 9, 8, 6, 2, 0, 3]
 
 
-def test_exemplars_with_equal_bits_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    bits = np.arange(500, dtype=np.uint64) % 7
-    monkeypatch.setattr(schedule, "raw_bits", lambda seed, epoch, count: bits)
-    assert epoch_order(0, 1, 500).tolist() == sorted(range(500), key=lambda exemplar: exemplar % 7)
+WORDS = st.sampled_from([0, 1, 2, 0x7FFF, 0x8000, 0xFFFF])
+
+
+@given(st.lists(st.tuples(WORDS, WORDS, WORDS, WORDS), min_size=1, max_size=40))
+def test_an_order_is_that_of_the_bits_and_where_they_are_equal_of_the_exemplars(words: list[tuple[int, ...]]) -> None:
+    bits = np.array([sum(word << 16 * place for place, word in enumerate(one)) for one in 20 * words], np.uint64)
+    with mock.patch.object(schedule, "raw_bits", lambda seed, epoch, count: bits):
+        order = epoch_order(0, 1, len(bits))
+    assert order.dtype == np.int32 and order.tolist() == sorted(range(len(bits)), key=bits.tolist().__getitem__)
