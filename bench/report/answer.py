@@ -44,7 +44,7 @@ def works(run: Run) -> str:
 
 
 def speed(run: Run) -> str:
-    """Say how fast the first experiment was that has a speedup, else the first metric of the first experiment."""
+    """Say how fast the first experiment was that has a speedup, else the first metric of the first one."""
     for experiment, about in run.plan["suite"]["experiments"].items():
         figures = [figure for figure in about.get("figures", []) if figure["kind"] == "speedup"]
         x = (figures[0].get("x") if figures else None) or "ranks"
@@ -57,8 +57,12 @@ def speed(run: Run) -> str:
             )
     for experiment, about in run.plan["suite"]["experiments"].items():
         for metric in [name for figure in about.get("figures", []) for name in figure.get("y", [])]:
-            for row in results.rows(run.records, experiment, metric):
-                return f"{about['title']}: {label(metric)} {row.spread.median:.3g}."
+            rows = results.rows(run.records, experiment, metric)
+            if rows:
+                row = most_ranks(run, rows) or rows[0]
+                point = row.point.partition("/")[2]
+                where = f" ({point})" if point else ""
+                return f"{about['title']}{where}: {label(metric)} {number(row.spread.median)}."
     return ""
 
 
@@ -82,8 +86,14 @@ def energy(run: Run, row: Row) -> str:
 
 def with_a_core_each(run: Run, curve: Sequence[Scaled]) -> Scaled | None:
     """Return the point with most ranks of those that have a core each, if it has more than one."""
-    found = [one for one in curve if 1 < one.row.records[0]["ranks"] <= results.cores(run)]
-    return max(found, key=lambda one: one.row.records[0]["ranks"], default=None)
+    row = most_ranks(run, [one.row for one in curve])
+    return next((one for one in curve if one.row is row), None)
+
+
+def most_ranks(run: Run, rows: Sequence[Row]) -> Row | None:
+    """Return the first row with most ranks of those that have a core each, if it has more than one."""
+    found = [row for row in rows if 1 < row.records[0]["ranks"] <= results.cores(run)]
+    return max(found, key=lambda row: row.records[0]["ranks"], default=None)
 
 
 def trust(run: Run) -> str:

@@ -76,7 +76,9 @@ def test_what_an_epoch_costs_is_said_with_what_was_measured(watts: float | None,
 
 @pytest.mark.parametrize("figures", [({"kind": "table", "y": ["nothing", "native_microseconds"]},)])
 def test_without_a_speedup_the_first_figure_is_told(figures: tuple[dict[str, Any], ...]) -> None:
-    assert answer.speed(run(measured(1, 1.0), figures=figures)) == "Strong: native, µs 3.14."
+    assert answer.speed(run(measured(1, 1.0), figures=figures)) == "Strong (ranks=1): native, µs 3.142."
+    several = run(*(measured(ranks, 1.0) for ranks in (1, 2, 4, 8)), figures=figures)
+    assert answer.speed(several) == "Strong (ranks=4): native, µs 3.142."  # eight have no core each
 
 
 def test_one_core_or_nothing_at_all() -> None:
