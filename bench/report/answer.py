@@ -44,7 +44,7 @@ def works(run: Run) -> str:
 
 
 def speed(run: Run) -> str:
-    """Say how fast the first experiment was that has a speedup, else the first metric of the first one."""
+    """Say how fast the first experiment was that has a speedup, else the first metric of one."""
     for experiment, about in run.plan["suite"]["experiments"].items():
         figures = [figure for figure in about.get("figures", []) if figure["kind"] == "speedup"]
         x = (figures[0].get("x") if figures else None) or "ranks"
